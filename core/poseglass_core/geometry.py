@@ -1,0 +1,193 @@
+"""Boxes, crops and the affines between them: all of the project's geometry.
+
+Points are at pixel centres: (0, 0) is the centre of the top-left pixel, x right, y down. Boxes are edges: the whole
+image is (0, 0, width, height). The two meet here and nowhere else: edge = centre + 0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Affine = NDArray[np.float64]
+"""2x3: (x, y, 1) -> (x', y')."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """Edges of a tight person box, in pixels of the upright image.
+
+    Attributes:
+        x, y: left and top edge.
+        width, height: size, both positive.
+        angle: degrees clockwise about the box's centre: where the head points, away from up.
+
+    Raises:
+        ValueError: a number is not finite, or a side is not positive; the message begins with the field's name.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    angle: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("x", "y", "width", "height", "angle"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value}")
+        for name in ("width", "height"):
+            value = getattr(self, name)
+            if value <= 0:
+                raise ValueError(f"{name} must be greater than 0, not {value:g}")
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(x, y) of the centre, in edge coordinates."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    def mirrored(self, image_width: float) -> Box:
+        """The same box in the mirrored image."""
+        return Box(image_width - self.x - self.width, self.y, self.width, self.height, -self.angle)
+
+    def to_list(self) -> list[float]:
+        """[x, y, width, height, angle]."""
+        return [self.x, self.y, self.width, self.height, self.angle]
+
+
+def whole_image(width: float, height: float) -> Box:
+    """The box of a whole image of that size in pixels."""
+    return Box(0, 0, width, height)
+
+
+def box_around(points: NDArray[np.floating], grow: float = 0.1, minimum: float = 1.0) -> Box:
+    """The upright box of some points (pixel centres), each side grown by `grow` of the box's size.
+
+    Args:
+        points: [K, 2], K >= 1.
+        grow: fraction of the width and height added on each side.
+        minimum: smallest width and height, so that a single point still has a box.
+    """
+    low, high = points.min(axis=0) + 0.5, points.max(axis=0) + 0.5  # centres -> edges
+    size = high - low
+    low, high = low - grow * size, high + grow * size
+    middle, size = (low + high) / 2, np.maximum(high - low, minimum)
+    x, y = middle - size / 2
+    return Box(float(x), float(y), float(size[0]), float(size[1]))
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, their angles left aside."""
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    overlap = width * height
+    return overlap / (a.width * a.height + b.width * b.height - overlap)
+
+
+def crop_affine(box: Box, size: tuple[int, int], padding: float) -> Affine:
+    """Image pixels -> pixels of the crop that a model sees.
+
+    The crop is the smallest rectangle of the model's aspect around the box, times `padding`, turned by the box's angle.
+
+    Args:
+        box: the person.
+        size: (height, width) of the crop in pixels.
+        padding: crop size over box size, e.g. 1.25.
+    """
+    height, width = size
+    crop_width = padding * max(box.width, box.height * width / height)
+    scale = width / crop_width
+    # Clockwise turn in y-down coordinates takes the crop's axes to the image's; its transpose goes back.
+    cos, sin = _cos_sin(box.angle)
+    linear = scale * np.array([[cos, sin], [-sin, cos]])
+    centre = np.array(box.centre) - 0.5  # edges -> centres
+    offset = np.array([width / 2 - 0.5, height / 2 - 0.5]) - linear @ centre
+    return np.hstack([linear, offset[:, None]])
+
+
+def _cos_sin(degrees: float) -> tuple[float, float]:
+    """Exact for quarter turns, so that a picture turned by one gives the same crop to the bit."""
+    quarter, rest = divmod(degrees, 90.0)
+    if rest == 0.0:
+        return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(quarter) % 4]
+    return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+
+def invert(affine: Affine) -> Affine:
+    """The affine that undoes another."""
+    linear = np.linalg.inv(affine[:, :2])
+    return np.hstack([linear, -linear @ affine[:, 2:]])
+
+
+def compose(outer: Affine, inner: Affine) -> Affine:
+    """`outer` after `inner`."""
+    return np.hstack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2:] + outer[:, 2:]])
+
+
+def transform(affine: Affine, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points [..., 2] through an affine."""
+    return np.asarray(points, dtype=np.float64) @ affine[:, :2].T + affine[:, 2]
+
+
+def mirror_affine(width: int) -> Affine:
+    """x -> width - 1 - x."""
+    return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]])
+
+
+def heatmap_affine(stride: int) -> Affine:
+    """Heatmap cells -> crop pixels: cell k is at stride * k + (stride - 1) / 2."""
+    offset = (stride - 1) / 2
+    return np.array([[stride, 0.0, offset], [0.0, stride, offset]], dtype=np.float64)
+
+
+def warp(image: NDArray[np.uint8], affine: Affine, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cut a crop out of an image; what lies outside the image is black.
+
+    One bilinear resampling; where it shrinks by more than 2, the needed part of the image is first shrunk by an integer
+    factor with area averaging (warpAffine itself would alias), whose offset is folded into the affine.
+
+    Args:
+        image: [height, width, channels].
+        affine: image pixels -> crop pixels (`crop_affine`).
+        size: (height, width) of the crop.
+
+    Returns:
+        [*size, channels].
+    """
+    height, width = size
+    empty = np.zeros((height, width, image.shape[2]), np.uint8)
+    # Only the part of the image under the crop is touched: large pictures cost no more than small ones.
+    inverse = invert(affine)
+    corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]], dtype=np.float64)
+    reach = transform(inverse, corners)
+    left, top = np.maximum(np.floor(reach.min(axis=0)).astype(np.int64) - 1, 0)
+    right, bottom = np.minimum(np.ceil(reach.max(axis=0)).astype(np.int64) + 2, image.shape[1::-1])
+    if left >= right or top >= bottom:
+        return empty
+    part = image[top:bottom, left:right]
+    factor = max(int(1.0 / math.sqrt(abs(np.linalg.det(affine[:, :2])))), 1)
+    if factor > 1:
+        down = -(-part.shape[0] // factor), -(-part.shape[1] // factor)
+        part = cv2.copyMakeBorder(  # type: ignore[assignment]
+            part,
+            0,
+            down[0] * factor - part.shape[0],
+            0,
+            down[1] * factor - part.shape[1],
+            cv2.BORDER_CONSTANT,
+            value=(0, 0, 0),
+        )
+        part = cv2.resize(part, down[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    # part pixel p is image pixel factor * p + (factor - 1) / 2 + (left, top).
+    offset = (factor - 1) / 2
+    to_image = np.array([[factor, 0.0, left + offset], [0.0, factor, top + offset]], dtype=np.float64)
+    return cv2.warpAffine(  # type: ignore[return-value]
+        np.ascontiguousarray(part), compose(affine, to_image), (width, height), flags=cv2.INTER_LINEAR
+    )

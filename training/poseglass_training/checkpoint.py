@@ -1,0 +1,104 @@
+"""Checkpoints: tensors plus JSON in one file that loads with `weights_only=True`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from poseglass_core.skeleton import Skeleton
+from poseglass_training.networks import Config, Network, architecture, build, config_from_json
+from poseglass_training.targets import LossName
+
+FORMAT = "poseglass.checkpoint/1"
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint of ours, or not one of this version."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and what is needed to use, judge and continue them.
+
+    Attributes:
+        config: the network's settings.
+        skeleton: the joints its heatmaps stand for, in order.
+        weights: the network's state dict (of the running mean, where there is one).
+        loss: how its raw heatmaps are read.
+        box_padding: crop size over box size it was trained with.
+        epoch: epochs behind it.
+        training: JSON about its origin: data sets with licences, preset, seed, commit, epochs.
+        evaluation: JSON list of results.
+        resume: tensors needed only to go on training (raw weights, optimiser); empty in shipped files.
+    """
+
+    config: Config
+    skeleton: Skeleton
+    weights: dict[str, Tensor]
+    loss: LossName
+    box_padding: float
+    epoch: int = 0
+    training: dict[str, Any] = field(default_factory=dict)
+    evaluation: list[dict[str, Any]] = field(default_factory=list)
+    resume: dict[str, Any] = field(default_factory=dict)
+
+    def network(self) -> Network:
+        """The network with these weights, ready to infer."""
+        network = build(self.config)
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    def save(self, path: Path) -> None:
+        """Write the file; a crash half-way leaves the old one."""
+        metadata = {
+            "format": FORMAT,
+            "architecture": architecture(self.config),
+            "config": dataclasses.asdict(self.config),
+            "skeleton": self.skeleton.to_json(),
+            "loss": self.loss,
+            "box_padding": self.box_padding,
+            "epoch": self.epoch,
+            "training": self.training,
+            "evaluation": self.evaluation,
+        }
+        temporary = path.with_name(path.name + ".tmp")
+        torch.save({"json": json.dumps(metadata), "weights": self.weights, "resume": self.resume}, temporary)
+        os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: with the reason and the file's name.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        metadata = json.loads(content["json"])
+        if metadata["format"] != FORMAT:
+            raise CheckpointError(f"{path}: format {metadata['format']!r}, where this version reads {FORMAT!r}")
+        return Checkpoint(
+            config=config_from_json(metadata["architecture"], metadata["config"]),
+            skeleton=Skeleton.from_json(metadata["skeleton"]),
+            weights=content["weights"],
+            loss=metadata["loss"],
+            box_padding=metadata["box_padding"],
+            epoch=metadata["epoch"],
+            training=metadata["training"],
+            evaluation=metadata["evaluation"],
+            resume=content["resume"],
+        )
+    except CheckpointError:
+        raise
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: not a Poseglass checkpoint ({type(error).__name__})") from error

@@ -1,0 +1,139 @@
+"""People to augmented training crops. NumPy and OpenCV only; every sample is a function of (seed, epoch, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from poseglass_core.geometry import Box, compose, crop_affine, mirror_affine, transform, warp
+from poseglass_core.skeleton import Skeleton
+from poseglass_training.annotations import AnnotationError, Person
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training crops stray from the plain ones; the default strays nowhere.
+
+    Attributes:
+        flip: probability of a mirrored crop.
+        rotation: largest turn in degrees, either way; drawn for `rotated` of the crops.
+        rotated: share of crops that are turned at all.
+        scale: largest change of the crop's size, as a factor less 1.
+        shift: largest shift, as a fraction of the box's longer side.
+        colour: largest change of each channel's gain and offset, as a fraction.
+    """
+
+    flip: float = 0.0
+    rotation: float = 0.0
+    rotated: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    colour: float = 0.0
+
+
+class Sample(NamedTuple):
+    """One crop and its truth.
+
+    Attributes:
+        image: [H, W, 3] uint8 RGB.
+        joints: [J, 2] float32, crop pixels.
+        visible: [J] bool: labelled, and inside the crop.
+    """
+
+    image: NDArray[np.uint8]
+    joints: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+
+
+class SampleSource(Protocol):
+    """What the training loop draws from. `epoch` None asks for the plain, unaugmented sample."""
+
+    skeleton: Skeleton
+
+    def __len__(self) -> int: ...
+
+    def sample(self, epoch: int | None, index: int, size: tuple[int, int]) -> Sample: ...
+
+
+class PhotoCrops:
+    """Crops of labelled people out of photographs, which are kept in memory as they are on disk (encoded).
+
+    Args:
+        people: whom to crop.
+        skeleton: their joints.
+        padding: crop size over box size.
+        augmentation: applied when an epoch is given.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self,
+        people: Sequence[Person],
+        skeleton: Skeleton,
+        padding: float,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.people, self.skeleton, self.padding = people, skeleton, padding
+        self.augmentation, self.seed = augmentation or Augmentation(), seed
+        self._encoded: dict[str, bytes] = {}
+        for person in people:
+            try:
+                self._encoded[str(person.image)] = person.image.read_bytes()
+            except OSError as error:
+                raise AnnotationError(
+                    f"annotation {person.id}: picture {person.image} cannot be read ({error.strerror})"
+                ) from None
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def sample(self, epoch: int | None, index: int, size: tuple[int, int]) -> Sample:
+        """The crop of person `index` at `size` (height, width), augmented for that epoch or plain."""
+        person = self.people[index]
+        data = np.frombuffer(self._encoded[str(person.image)], np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise AnnotationError(f"annotation {person.id}: picture {person.image} is broken or not an image")
+        if epoch is None:
+            affine, mirrored = crop_affine(person.box, size, self.padding), False
+        else:
+            rng = np.random.default_rng((self.seed, epoch, index))
+            affine, mirrored = self._draw_affine(rng, person.box, size)
+        crop = warp(image.astype(np.uint8, copy=False), affine, size)
+        if epoch is not None and self.augmentation.colour:
+            crop = _jitter_colour(rng, crop, self.augmentation.colour)
+        joints, visible = transform(affine, person.joints), person.visible
+        if mirrored:
+            swap = self.skeleton.flip_index
+            joints, visible = joints[swap], visible[swap]
+        height, width = size
+        inside = (joints >= -0.5).all(axis=1) & (joints < (width - 0.5, height - 0.5)).all(axis=1)
+        return Sample(crop, joints.astype(np.float32), visible & inside)
+
+    def _draw_affine(
+        self, rng: np.random.Generator, box: Box, size: tuple[int, int]
+    ) -> tuple[NDArray[np.float64], bool]:
+        """Image -> augmented crop; and whether it mirrors."""
+        a = self.augmentation
+        side = max(box.width, box.height)
+        shift = rng.uniform(-a.shift, a.shift, 2) * side
+        angle = rng.uniform(-a.rotation, a.rotation) if rng.random() < a.rotated else 0.0
+        scale = 1 + rng.uniform(-a.scale, a.scale)
+        mirrored = bool(rng.random() < a.flip)
+        moved = Box(box.x + float(shift[0]), box.y + float(shift[1]), box.width, box.height, angle)
+        affine = crop_affine(moved, size, self.padding * scale)
+        return (compose(mirror_affine(size[1]), affine) if mirrored else affine), mirrored
+
+
+def _jitter_colour(rng: np.random.Generator, image: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
+    """Brightness and contrast together, then each channel a little by itself."""
+    gain = (1 + rng.uniform(-amount, amount)) * (1 + rng.uniform(-amount, amount, 3) / 2)
+    offset = 255 * rng.uniform(-amount, amount) / 2
+    table = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
+    return cv2.LUT(image, table[:, None, :])  # type: ignore[return-value]

@@ -1,0 +1,162 @@
+"""The Stacked Hourglass Network of Newell, Yang and Deng (ECCV 2016, arXiv:1603.06937).
+
+Departures from the paper:
+- channel counts scale with `features` (the paper's are those of `features=256`);
+- the forward pass returns raw heatmaps ("logits"): the loss decides whether they are read as Gaussians (MSE) or as
+  the logarithm of an unnormalised probability map (softmax cross-entropy).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class HourglassConfig:
+    """Settings of one stacked hourglass.
+
+    Attributes:
+        joints: heatmaps a stack predicts.
+        stacks: hourglasses in sequence.
+        features: channels of the residual stream; divisible by 4.
+        depth: times an hourglass halves its resolution.
+        input_size: (height, width) of the crops in pixels; each divisible by 4 * 2**depth.
+    """
+
+    joints: int
+    stacks: int = 2
+    features: int = 256
+    depth: int = 4
+    input_size: tuple[int, int] = (256, 256)
+
+    def __post_init__(self) -> None:
+        step = 4 * 2**self.depth
+        if min(self.joints, self.stacks, self.features, self.depth) < 1:
+            raise ValueError("joints, stacks, features and depth must be at least 1")
+        if self.features % 4:
+            raise ValueError(f"features must be divisible by 4, not {self.features}")
+        if any(side < step or side % step for side in self.input_size):
+            raise ValueError(f"input_size {self.input_size} must be multiples of {step} (4 x 2**depth)")
+
+
+class Residual(nn.Module):
+    """Pre-activation bottleneck: 1x1 down, 3x3, 1x1 up, added to its input (He et al., arXiv:1603.05027)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        middle = outputs // 2
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, middle, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(middle)
+        self.conv2 = nn.Conv2d(middle, middle, 3, padding=1, bias=False)
+        self.norm3 = nn.BatchNorm2d(middle)
+        self.conv3 = nn.Conv2d(middle, outputs, 1)
+        self.skip: nn.Module = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, inputs, h, w] -> [N, outputs, h, w]
+        y = self.conv1(F.relu(self.norm1(x)))
+        y = self.conv2(F.relu(self.norm2(y)))
+        y = self.conv3(F.relu(self.norm3(y)))
+        return y + self.skip(x)
+
+
+class Hourglass(nn.Module):
+    """Pools down and nearest-upsamples over `depth` levels; every level adds its own residual skip."""
+
+    def __init__(self, features: int, depth: int) -> None:
+        super().__init__()
+        self.level_skip = Residual(features, features)
+        self.down = Residual(features, features)
+        self.inner: nn.Module = Hourglass(features, depth - 1) if depth > 1 else Residual(features, features)
+        self.up = Residual(features, features)
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, F, h, w] -> [N, F, h, w]
+        y = self.up(self.inner(self.down(F.max_pool2d(x, 2))))  # [N, F, h/2, w/2]
+        return self.level_skip(x) + F.interpolate(y, scale_factor=2, mode="nearest")
+
+
+class StackedHourglass(nn.Module):
+    """Crops to one set of heatmaps a stack.
+
+    Args:
+        config: the network's settings.
+    """
+
+    def __init__(self, config: HourglassConfig) -> None:
+        super().__init__()
+        self.config = config
+        features, stacks = config.features, config.stacks
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, features // 4, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(features // 4),
+            nn.ReLU(),
+            Residual(features // 4, features // 2),
+            nn.MaxPool2d(2),
+            Residual(features // 2, features // 2),
+            Residual(features // 2, features),
+        )
+        self.hourglasses = nn.ModuleList(Hourglass(features, config.depth) for _ in range(stacks))
+        self.necks = nn.ModuleList(
+            nn.Sequential(
+                Residual(features, features),
+                nn.Conv2d(features, features, 1, bias=False),
+                nn.BatchNorm2d(features),
+                nn.ReLU(),
+            )
+            for _ in range(stacks)
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(features, config.joints, 1) for _ in range(stacks))
+        # Between stacks, features and heatmaps re-enter the residual stream through 1x1 convolutions.
+        self.merge_features = nn.ModuleList(nn.Conv2d(features, features, 1) for _ in range(stacks - 1))
+        self.merge_heatmaps = nn.ModuleList(nn.Conv2d(config.joints, features, 1) for _ in range(stacks - 1))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Predict heatmaps.
+
+        Args:
+            images: [N, 3, H, W], RGB in -1 ... 1.
+
+        Returns:
+            Raw heatmaps of each stack, [N, J, H/4, W/4]; the last is the prediction.
+        """
+        x = self.stem(images)  # [N, F, H/4, W/4]
+        heatmaps = []
+        for i, (hourglass, neck, head) in enumerate(zip(self.hourglasses, self.necks, self.heads, strict=True)):
+            y = neck(hourglass(x))  # [N, F, H/4, W/4]
+            heatmaps.append(head(y))  # [N, J, H/4, W/4]
+            if i < len(self.merge_features):
+                x = x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps[-1])
+        return heatmaps
+
+    def stages(self, images: Tensor) -> dict[str, Tensor]:
+        """Feature maps after every named stage, for looking at, in the order they are computed."""
+        maps: dict[str, Tensor] = {}
+        hooks = []
+
+        def watch(name: str, module: nn.Module) -> None:
+            hooks.append(module.register_forward_hook(lambda _m, _i, out: maps.__setitem__(name, out)))
+
+        for i, layer in enumerate(self.stem):
+            if isinstance(layer, nn.Conv2d | Residual | nn.MaxPool2d):
+                watch(f"stem.{i} {type(layer).__name__}", layer)
+        for i, (hourglass, neck, head) in enumerate(zip(self.hourglasses, self.necks, self.heads, strict=True)):
+            level: nn.Module = hourglass
+            for depth in range(1, self.config.depth + 1):
+                assert isinstance(level, Hourglass)
+                watch(f"stack {i + 1} down {depth}", level.down)
+                watch(f"stack {i + 1} up {depth}", level.up)
+                level = level.inner
+            watch(f"stack {i + 1} middle", level)
+            watch(f"stack {i + 1} neck", neck)
+            watch(f"stack {i + 1} heatmaps", head)
+        try:
+            with torch.no_grad():
+                self(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return maps

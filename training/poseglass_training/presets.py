@@ -1,0 +1,76 @@
+"""Everything that decides a training run, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from poseglass_training.crops import Augmentation
+from poseglass_training.networks import CnnConfig, Config, HourglassConfig
+from poseglass_training.targets import LossName
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some epochs at one input size. Small first: most of what there is to learn shows at 128 pixels, cheaply.
+
+    Attributes:
+        size: side of the square crops in pixels.
+        epochs: passes over the data.
+    """
+
+    size: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe: network, loss and schedule.
+
+    Attributes:
+        network: settings, with the number of joints still to be filled in (`with_joints`).
+        phases: in order; the last one's size is the network's input size.
+        loss: "softmax" or "mse".
+        sigma: of the Gaussian targets, in heatmap cells.
+        intermediate_supervision: a loss at every stack, not only at the last.
+        batch_size: crops a step.
+        learning_rate: peak of the one-cycle schedule (linear warm-up, cosine to nothing).
+        weight_decay: of AdamW.
+        ema: decay of the weights' running mean, per step; what is evaluated and exported.
+        box_padding: crop size over box size.
+        augmentation: of the training crops.
+    """
+
+    network: Config
+    phases: tuple[Phase, ...]
+    loss: LossName = "softmax"
+    sigma: float = 1.5
+    intermediate_supervision: bool = True
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    box_padding: float = 1.25
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(flip=0.5, rotation=30, rotated=0.6, scale=0.2, shift=0.05, colour=0.2)
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    # 1.33 GMAC: one stack of 128 features at 256 px.
+    "hourglass-s": Preset(
+        HourglassConfig(joints=1, stacks=1, features=128, input_size=(256, 256)),
+        phases=(Phase(128, 18), Phase(192, 10), Phase(256, 5)),
+    ),
+    # About the same GMAC without a way back from coarse to fine.
+    "cnn": Preset(
+        CnnConfig(joints=1, widths=(24, 48, 96, 192, 320), convolutions=(1, 2, 2, 2, 3), input_size=(192, 192)),
+        phases=(Phase(128, 14), Phase(192, 10)),
+    ),
+    # For trying things out: minutes on a laptop.
+    "tiny": Preset(
+        HourglassConfig(joints=1, stacks=1, features=32, depth=3, input_size=(128, 128)),
+        phases=(Phase(64, 4), Phase(128, 4)),
+        learning_rate=4e-3,
+        ema=0.99,
+    ),
+}

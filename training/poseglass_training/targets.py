@@ -1,0 +1,69 @@
+"""Gaussian heatmap targets and the losses that compare heatmaps with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+LossName = Literal["softmax", "mse"]
+
+
+def gaussian_targets(joints: Tensor, size: tuple[int, int], sigma: float, stride: int = 4) -> Tensor:
+    """A Gaussian of peak 1 at every joint, exact to the sub-pixel (no rounding to a cell).
+
+    Args:
+        joints: [N, J, 2] crop pixels.
+        size: (rows, columns) of the heatmaps.
+        sigma: standard deviation in cells.
+        stride: crop pixels a cell.
+
+    Returns:
+        [N, J, rows, columns]
+    """
+    cells = (joints - (stride - 1) / 2) / stride
+    rows = torch.arange(size[0], device=joints.device, dtype=torch.float32)
+    columns = torch.arange(size[1], device=joints.device, dtype=torch.float32)
+    across = torch.exp(-((columns - cells[..., 0:1]) ** 2) / (2 * sigma**2))  # [N, J, columns]
+    down = torch.exp(-((rows - cells[..., 1:2]) ** 2) / (2 * sigma**2))  # [N, J, rows]
+    return down[..., :, None] * across[..., None, :]
+
+
+def mse_loss(heatmaps: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
+    """Mean squared error over the cells of labelled joints: the paper's loss.
+
+    Args:
+        heatmaps: [N, J, h, w] raw.
+        targets: [N, J, h, w] from `gaussian_targets`.
+        visible: [N, J] bool.
+    """
+    per_joint = (heatmaps - targets).square().mean(dim=(2, 3))
+    return (per_joint * visible).sum() / visible.sum().clamp(min=1)
+
+
+def softmax_loss(heatmaps: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
+    """Cross-entropy between the spatial softmax of each heatmap and its Gaussian, read as distributions over cells.
+
+    Arguments are those of `mse_loss`.
+    """
+    distribution = targets.flatten(2)
+    distribution = distribution / distribution.sum(dim=2, keepdim=True).clamp(min=1e-12)
+    per_joint = -(distribution * heatmaps.flatten(2).log_softmax(dim=2)).sum(dim=2)
+    return (per_joint * visible).sum() / visible.sum().clamp(min=1)
+
+
+LOSSES: dict[LossName, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"softmax": softmax_loss, "mse": mse_loss}
+
+
+def activate(heatmaps: Tensor, loss: LossName) -> Tensor:
+    """Raw heatmaps to the contract's non-negative ones, as the loss they were trained with reads them.
+
+    Args:
+        heatmaps: [N, J, h, w].
+        loss: "softmax" gives the spatial softmax, "mse" the map clipped to 0 ... 1.
+    """
+    if loss == "softmax":
+        return heatmaps.flatten(2).softmax(dim=2).view(heatmaps.shape)
+    return heatmaps.clamp(0, 1)
