@@ -44,7 +44,7 @@ def reference_lengths(
         boxes: [P, >= 4] x, y, width, height.
     """
     if isinstance(skeleton.reference, str):
-        length = boxes[:, 2:4].max(axis=1).astype(np.float64)
+        length: NDArray[np.float64] = boxes[:, 2:4].max(axis=1).astype(np.float64)
     else:
         a, b = (skeleton.index(name) for name in skeleton.reference)
         length = np.linalg.norm(truth[:, a].astype(np.float64) - truth[:, b], axis=1)
@@ -100,9 +100,7 @@ def pck(
         pck=_mean_rate(rights, counts),
         interval=(float(low), float(high)),
         per_joint={
-            skeleton.joints[c]: 100 * float(r) / int(n)
-            for c, r, n in zip(columns, rights, counts, strict=True)
-            if n
+            skeleton.joints[c]: 100 * float(r) / int(n) for c, r, n in zip(columns, rights, counts, strict=True) if n
         },
         people=people,
         left_out=int((~counted).sum()),

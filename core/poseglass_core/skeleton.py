@@ -104,7 +104,7 @@ class Skeleton:
 
 
 def mirror_name(joint: str) -> str:
-    """The name a joint has in a mirror, by the left/right convention of common data sets; itself where it has no side."""
+    """The name a joint has in a mirror, by the left/right convention of common data sets; itself where it has none."""
     for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
         if left in joint:
             return joint.replace(left, right, 1)

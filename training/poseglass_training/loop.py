@@ -112,6 +112,7 @@ def train_epoch(
     batches: Iterator[tuple[Tensor, Tensor, Tensor]],
     preset: Preset,
     schedule: Callable[[int], float],
+    first_step: int,
     device: torch.device,
     on_step: Callable[[int, float], None],
 ) -> float:
@@ -124,6 +125,7 @@ def train_epoch(
         batches: of (images, joints, visible).
         preset: loss, sigma, intermediate supervision and averaging.
         schedule: step within the epoch -> learning rate.
+        first_step: steps behind this epoch.
         device: where to compute.
         on_step: called with (step, mean loss so far).
 
@@ -153,7 +155,7 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        _update_average(average, network, preset.ema)
+        _update_average(average, network, _average_decay(first_step + step, preset))
         total += value
         on_step(step, total / (step + 1))
     return total / max(step + 1, 1)
@@ -279,6 +281,7 @@ def train(
             lambda step, epoch=epoch: _learning_rate(  # type: ignore[misc]
                 (epoch * steps + step) / (steps * len(sizes)), preset
             ),
+            epoch * steps,
             place,
             lambda step, mean, report=report: report(step + 1, mean),  # type: ignore[misc]
         )
@@ -323,6 +326,11 @@ def _learning_rate(progress: float, preset: Preset) -> float:
     if progress < WARM_UP:
         return preset.learning_rate * (0.02 + 0.98 * progress / WARM_UP)
     return preset.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def _average_decay(step: int, preset: Preset) -> float:
+    """Short memory at first: a mean that still holds the untrained weights would hide what has been learnt."""
+    return min(preset.ema, (1 + step) / (10 + step))
 
 
 def _append_metrics(path: Path, epoch: int, row: dict[str, Any]) -> None:

@@ -1,0 +1,147 @@
+"""What a model file says of itself: one JSON object in its metadata, under `poseglass.manifest`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from poseglass_core.decode import DECODER
+from poseglass_core.skeleton import Skeleton
+
+FORMAT = "poseglass.manifest/1"
+METADATA_KEY = "poseglass.manifest"
+
+
+class ManifestError(ValueError):
+    """A manifest that is missing, malformed or inconsistent; the message names the field."""
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON schema that every manifest is checked against."""
+    text = resources.files("poseglass_core").joinpath("manifest.schema.json").read_text("utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A pose model's description.
+
+    Attributes:
+        name: what requests call it.
+        version: positive integer.
+        architecture: the network's name.
+        skeleton: joints in heatmap order, limbs, flip pairs, angles, PCK reference, sigmas.
+        input_size: (height, width) of the crops.
+        box_padding: crop size over box size.
+        stride: crop pixels a heatmap cell.
+        outputs: names of the graph's outputs.
+        heatmap_activation: "softmax" (each map sums to 1) or "clip" (0 ... 1).
+        decoder: {"name", "epsilon"} of the decoder in the graph.
+        score: {"meaning": "peak" or "calibrated", "calibration"}.
+        precision: of the weights, e.g. "float32".
+        training: data sets with licences, preset, seed, commit, epochs.
+        evaluation: results, each {data, protocol, pck, per_joint, interval}.
+        parity: the export gate's figures; empty where the gate never ran.
+        weights_licence: what the weights may be used for.
+    """
+
+    name: str
+    version: int
+    architecture: str
+    skeleton: Skeleton
+    input_size: tuple[int, int]
+    box_padding: float
+    stride: int
+    outputs: tuple[str, ...]
+    heatmap_activation: str
+    decoder: Mapping[str, Any]
+    score: Mapping[str, Any]
+    precision: str = "float32"
+    training: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: tuple[Mapping[str, Any], ...] = ()
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    weights_licence: str = "unknown"
+
+    @property
+    def heatmap_size(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.input_size[0] // self.stride, self.input_size[1] // self.stride
+
+    def to_json(self) -> dict[str, Any]:
+        """The object as it stands in a file's metadata."""
+        return {
+            "format": FORMAT,
+            "kind": "pose",
+            "name": self.name,
+            "version": self.version,
+            "architecture": self.architecture,
+            "precision": self.precision,
+            **self.skeleton.to_json(),
+            "input": {"height": self.input_size[0], "width": self.input_size[1]},
+            "box_padding": self.box_padding,
+            "stride": self.stride,
+            "outputs": list(self.outputs),
+            "heatmap_activation": self.heatmap_activation,
+            "decoder": dict(self.decoder),
+            "score": dict(self.score),
+            "training": dict(self.training),
+            "evaluation": [dict(row) for row in self.evaluation],
+            "parity": dict(self.parity),
+            "weights_licence": self.weights_licence,
+        }
+
+    def dumps(self) -> str:
+        """`to_json` as text."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
+
+
+def parse_manifest(text: str) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        ManifestError: it is not JSON, breaks the schema, or contradicts itself.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ManifestError(f"the manifest is not JSON ({error})") from None
+    broken = sorted(Draft202012Validator(schema()).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
+    if broken:
+        where = ".".join(str(part) for part in broken[0].absolute_path) or "manifest"
+        raise ManifestError(f"{where}: {broken[0].message[:300]}")
+    try:
+        skeleton = Skeleton.from_json(value)
+    except ValueError as error:
+        raise ManifestError(str(error)) from None
+    size = (value["input"]["height"], value["input"]["width"])
+    if any(side % value["stride"] for side in size):
+        raise ManifestError(f"input: {size[0]}x{size[1]} is not a multiple of stride {value['stride']}")
+    if value["decoder"]["name"] != DECODER:
+        raise ManifestError(
+            f"decoder.name: {value['decoder']['name']!r} is not known here; this version has {DECODER!r}"
+        )
+    return Manifest(
+        name=value["name"],
+        version=value["version"],
+        architecture=value["architecture"],
+        skeleton=skeleton,
+        input_size=size,
+        box_padding=value["box_padding"],
+        stride=value["stride"],
+        outputs=tuple(value["outputs"]),
+        heatmap_activation=value["heatmap_activation"],
+        decoder=value["decoder"],
+        score=value["score"],
+        precision=value["precision"],
+        training=value["training"],
+        evaluation=tuple(value["evaluation"]),
+        parity=value["parity"],
+        weights_licence=value["weights_licence"],
+    )

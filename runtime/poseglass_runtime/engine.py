@@ -1,0 +1,188 @@
+"""One ONNX Runtime session. The only module that imports onnxruntime."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from poseglass_core.manifest import METADATA_KEY, Manifest, ManifestError, parse_manifest
+from poseglass_core.poses import ModelRef
+from poseglass_runtime.outputs import RawOutputs
+from poseglass_runtime.threads import available_threads
+
+MAX_BATCH = 32
+"""Crops a run; more are split, so that memory does not depend on the number of people."""
+
+
+class ModelError(RuntimeError):
+    """A model file that cannot be served, or not as demanded, and why."""
+
+
+class Engine:
+    """A loaded model; `run` may be called from several threads.
+
+    Use `load_engine`.
+
+    Attributes:
+        manifest: what the model says of itself.
+        ref: name, version and hash of the file.
+        provider: the ONNX Runtime provider that runs.
+        threads: intra-op threads.
+        path: the file.
+    """
+
+    def __init__(self, session: Any, manifest: Manifest, ref: ModelRef, threads: int, path: Path) -> None:
+        self._session = session
+        self.manifest, self.ref, self.threads, self.path = manifest, ref, threads, path
+        self.provider: str = session.get_providers()[0]
+
+    def run(self, crops: NDArray[np.uint8]) -> RawOutputs:
+        """Infer crops.
+
+        Args:
+            crops: [N, H, W, 3] RGB at the model's input size, N >= 1.
+        """
+        parts = [self._run(crops[i : i + MAX_BATCH]) for i in range(0, len(crops), MAX_BATCH)]
+        if len(parts) == 1:
+            return parts[0]
+        heatmaps, joints, scores, presence = zip(*parts, strict=True)
+        return RawOutputs(
+            np.concatenate(heatmaps),
+            np.concatenate(joints),
+            np.concatenate(scores),
+            None if presence[0] is None else np.concatenate(presence),
+        )
+
+    def _run(self, crops: NDArray[np.uint8]) -> RawOutputs:
+        names = self.manifest.outputs
+        values = dict(zip(names, self._session.run(list(names), {"image": crops}), strict=True))
+        return RawOutputs(values["heatmaps"], values["joints"], values["scores"], values.get("presence"))
+
+
+def load_engine(path: str | Path, device: str = "auto", threads: int | None = None) -> Engine:
+    """Load a model, check its manifest and parity record, and run it once.
+
+    Args:
+        path: ONNX file. A side-car `NAME.manifest.json` beside it replaces the manifest in its metadata.
+        device: "cpu"; "cuda" or "cuda:N", an error where it is not what runs; or "auto", CUDA where it works.
+        threads: intra-op threads; default: what affinity and cgroup quota allow.
+
+    Raises:
+        ModelError: the file, its manifest or the device will not do; the message says why.
+    """
+    path = Path(path)
+    if threads is not None and threads < 1:
+        raise ModelError(f"threads must be at least 1, not {threads}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    count = threads or available_threads()[0]
+    session = _session(path, data, device, count)
+    manifest = _manifest(path, session)
+    _check_graph(path, session, manifest)
+    ref = ModelRef(manifest.name, manifest.version, hashlib.sha256(data).hexdigest())
+    engine = Engine(session, manifest, ref, count, path)
+    engine.run(np.zeros((1, *manifest.input_size, 3), np.uint8))
+    return engine
+
+
+def _session(path: Path, data: bytes, device: str, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would steal the cores that decode pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    last: Exception | None = None
+    for provider in _providers(device):
+        try:
+            session = onnxruntime.InferenceSession(data, options, providers=[provider])
+        except Exception as error:  # onnxruntime raises many kinds, none of them public
+            last = error
+            continue
+        wanted = provider[0] if isinstance(provider, tuple) else provider
+        if session.get_providers()[0] == wanted:  # a session falls back to the CPU in silence
+            return session
+        last = RuntimeError(f"{wanted} did not start; {session.get_providers()[0]} would have run instead")
+    if device.startswith("cuda"):
+        raise ModelError(
+            f"device {device!r} was asked for and does not run ({last}); "
+            'install "poseglass[gpu]" with its CUDA libraries, or use --device cpu'
+        )
+    raise ModelError(f"{path}: not a model that ONNX Runtime can load ({type(last).__name__})")
+
+
+def _providers(device: str) -> list[Any]:
+    match = re.fullmatch(r"cpu|auto|cuda(?::(\d+))?", device)
+    if match is None:
+        raise ModelError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
+    cuda = (
+        "CUDAExecutionProvider",
+        {"device_id": match[1] or "0", "cudnn_conv_algo_search": "HEURISTIC"},
+    )
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        if device == "auto":
+            return ["CPUExecutionProvider"]
+        raise ModelError(
+            f"device {device!r} was asked for, but this onnxruntime has no CUDA provider (it has "
+            f'{", ".join(onnxruntime.get_available_providers())}); install "poseglass[gpu]" instead of [cpu]'
+        )
+    return [cuda, "CPUExecutionProvider"] if device == "auto" else [cuda]
+
+
+def _manifest(path: Path, session: Any) -> Manifest:
+    side_car = path.with_name(f"{path.stem}.manifest.json")
+    if side_car.is_file():
+        text, where = side_car.read_text("utf-8"), str(side_car)
+    else:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        where = str(path)
+        if text is None:
+            raise ModelError(f"{path}: has no manifest; export it with `poseglass export`, or add {side_car.name}")
+    try:
+        manifest = parse_manifest(text)
+    except ManifestError as error:
+        raise ModelError(f"{where}: {error}") from None
+    if not manifest.parity:
+        raise ModelError(
+            f"{where}: has no parity record, so nobody has shown that it computes what was trained; "
+            "export it with `poseglass export`"
+        )
+    return manifest
+
+
+def _check_graph(path: Path, session: Any, manifest: Manifest) -> None:
+    """The graph has the inputs and outputs that the manifest promises."""
+    inputs = {tensor.name: tensor for tensor in session.get_inputs()}
+    height, width = manifest.input_size
+    image = inputs.get("image")
+    if len(inputs) != 1 or image is None or image.type != "tensor(uint8)" or image.shape[1:] != [height, width, 3]:
+        raise ModelError(f"{path}: must take one input `image`, uint8 [N, {height}, {width}, 3], as its manifest says")
+    joints, cells = len(manifest.skeleton.joints), list(manifest.heatmap_size)
+    shapes = {"heatmaps": [joints, *cells], "joints": [joints, 2], "scores": [joints], "presence": []}
+    outputs = {tensor.name: tensor for tensor in session.get_outputs()}
+    for name in manifest.outputs:
+        if name not in outputs:
+            raise ModelError(f"{path}: the manifest promises output `{name}`, which the graph does not have")
+        if outputs[name].type != "tensor(float)" or outputs[name].shape[1:] != shapes[name]:
+            raise ModelError(f"{path}: output `{name}` must be float32 [N, {', '.join(map(str, shapes[name]))}]")
+
+
+def describe_devices() -> dict[str, Any]:
+    """What this process can infer with: runtime version, providers, threads and where their number came from."""
+    threads, source = available_threads()
+    return {
+        "onnxruntime": onnxruntime.__version__,
+        "providers": onnxruntime.get_available_providers(),
+        "threads": threads,
+        "threads_from": source,
+    }
