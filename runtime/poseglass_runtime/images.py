@@ -43,7 +43,7 @@ def decode_image(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[n
     """
     if not data:
         raise InvalidInput(_FIELD, "is empty; send the bytes of a JPEG, PNG, WebP or BMP file")
-    kind, width, height, orientation = _read_header(data)
+    kind, width, height, orientation = _read_header(data, max_pixels)
     if width * height > max_pixels:
         raise InvalidInput(
             _FIELD,
@@ -61,7 +61,7 @@ def decode_image(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[n
     return np.ascontiguousarray(image if upright is None else upright(image)).astype(np.uint8, copy=False)
 
 
-def _read_header(data: bytes) -> tuple[str, int, int, int]:
+def _read_header(data: bytes, max_pixels: int) -> tuple[str, int, int, int]:
     """(format, width, height, EXIF orientation), from the header alone."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as header:
@@ -73,7 +73,9 @@ def _read_header(data: bytes) -> tuple[str, int, int, int]:
                 orientation = 1
             return kind, header.width, header.height, orientation
     except Image.DecompressionBombError:
-        raise InvalidInput(_FIELD, "the header claims more pixels than any limit here; shrink the picture") from None
+        # Pillow's own bound, 179 million pixels, which the limit cannot lift.
+        reason = f"its pixels are more than the limit of {max_pixels:,} (and than any that can be set); shrink the picture"
+        raise InvalidInput(_FIELD, reason) from None
     except Exception:  # anything: hostile headers make Pillow raise SyntaxError, struct.error, ...
         raise InvalidInput(_FIELD, _explain_unknown(data)) from None
 

@@ -71,21 +71,30 @@ def load_coco(path: str | Path, images: str | Path | None = None) -> KeypointDat
         AnnotationError: the file is missing, is not such JSON, or refers to what it does not hold.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise AnnotationError(f"{path}: no such annotation file") from None
-    except (OSError, ValueError) as error:
-        raise AnnotationError(f"{path}: not a readable JSON file ({error})") from None
-    folder = Path(images) if images is not None else path.parent / "images"
-    if not folder.is_dir():
-        if images is not None:
-            raise AnnotationError(f"{folder}: no such folder of images")
-        folder = path.parent
+    content = read_json(path)
+    if images is not None and not Path(images).is_dir():
+        raise AnnotationError(f"{images}: no such folder of images")
+    folder = image_folder(path) if images is None else Path(images)
     try:
         return _parse(path, content, folder)
     except (KeyError, TypeError, IndexError) as error:
         raise AnnotationError(f"{path}: not COCO keypoint JSON ({type(error).__name__}: {error})") from None
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; AnnotationError where it is missing or broken."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise AnnotationError(f"{path}: no such annotation file") from None
+    except (OSError, ValueError) as error:
+        raise AnnotationError(f"{path}: not a readable JSON file ({error})") from None
+
+
+def image_folder(path: Path) -> Path:
+    """Where the pictures of an annotation file are: `images` beside it, else its own folder."""
+    folder = path.parent / "images"
+    return folder if folder.is_dir() else path.parent
 
 
 def _parse(path: Path, content: dict[str, Any], folder: Path) -> KeypointData:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +70,7 @@ class Checkpoint:
         }
         temporary = path.with_name(path.name + ".tmp")
         torch.save({"json": json.dumps(metadata), "weights": self.weights, "resume": self.resume}, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -97,38 +97,75 @@ class PhotoCrops:
         """The crop of person `index` at `size` (height, width), augmented for that epoch or plain."""
         person = self.people[index]
         data = np.frombuffer(self._encoded[str(person.image)], np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
         if image is None:
             raise AnnotationError(f"annotation {person.id}: picture {person.image} is broken or not an image")
-        if epoch is None:
-            affine, mirrored = crop_affine(person.box, size, self.padding), False
-        else:
-            rng = np.random.default_rng((self.seed, epoch, index))
-            affine, mirrored = self._draw_affine(rng, person.box, size)
-        crop = warp(image.astype(np.uint8, copy=False), affine, size)
-        if epoch is not None and self.augmentation.colour:
-            crop = _jitter_colour(rng, crop, self.augmentation.colour)
-        joints, visible = transform(affine, person.joints), person.visible
-        if mirrored:
-            swap = self.skeleton.flip_index
-            joints, visible = joints[swap], visible[swap]
-        height, width = size
-        inside = (joints >= -0.5).all(axis=1) & (joints < (width - 0.5, height - 0.5)).all(axis=1)
-        return Sample(crop, joints.astype(np.float32), visible & inside)
+        rng = None if epoch is None else np.random.default_rng((self.seed, epoch, index))
+        return cut_sample(
+            image.astype(np.uint8, copy=False),
+            person.joints,
+            person.visible,
+            person.box,
+            size,
+            self.padding,
+            self.skeleton,
+            self.augmentation,
+            rng,
+        )
 
-    def _draw_affine(
-        self, rng: np.random.Generator, box: Box, size: tuple[int, int]
-    ) -> tuple[NDArray[np.float64], bool]:
-        """Image -> augmented crop; and whether it mirrors."""
-        a = self.augmentation
-        side = max(box.width, box.height)
-        shift = rng.uniform(-a.shift, a.shift, 2) * side
-        angle = rng.uniform(-a.rotation, a.rotation) if rng.random() < a.rotated else 0.0
-        scale = 1 + rng.uniform(-a.scale, a.scale)
-        mirrored = bool(rng.random() < a.flip)
-        moved = Box(box.x + float(shift[0]), box.y + float(shift[1]), box.width, box.height, angle)
-        affine = crop_affine(moved, size, self.padding * scale)
-        return (compose(mirror_affine(size[1]), affine) if mirrored else affine), mirrored
+
+def cut_sample(
+    image: NDArray[np.uint8],
+    joints: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    box: Box,
+    size: tuple[int, int],
+    padding: float,
+    skeleton: Skeleton,
+    augmentation: Augmentation,
+    rng: np.random.Generator | None,
+) -> Sample:
+    """One labelled person, cut out of a picture.
+
+    Args:
+        image: [height, width, 3] RGB.
+        joints: [J, 2] pixel centres in the picture.
+        visible: [J] which are labelled.
+        box: the person.
+        size: (height, width) of the crop.
+        padding: crop size over box size.
+        skeleton: says which joints change places in a mirror.
+        augmentation: how far the crop may stray.
+        rng: decides how far it does; None: the plain crop.
+    """
+    if rng is None:
+        affine, mirrored = crop_affine(box, size, padding), False
+    else:
+        affine, mirrored = _draw_affine(rng, augmentation, box, size, padding)
+    crop = warp(image, affine, size)
+    if rng is not None and augmentation.colour:
+        crop = _jitter_colour(rng, crop, augmentation.colour)
+    placed = transform(affine, joints)
+    if mirrored:
+        swap = skeleton.flip_index
+        placed, visible = placed[swap], visible[swap]
+    height, width = size
+    inside = (placed >= -0.5).all(axis=1) & (placed < (width - 0.5, height - 0.5)).all(axis=1)
+    return Sample(crop, placed.astype(np.float32), visible & inside)
+
+
+def _draw_affine(
+    rng: np.random.Generator, a: Augmentation, box: Box, size: tuple[int, int], padding: float
+) -> tuple[NDArray[np.float64], bool]:
+    """Image -> augmented crop; and whether it mirrors."""
+    side = max(box.width, box.height)
+    shift = rng.uniform(-a.shift, a.shift, 2) * side
+    angle = rng.uniform(-a.rotation, a.rotation) if rng.random() < a.rotated else 0.0
+    scale = 1 + rng.uniform(-a.scale, a.scale)
+    mirrored = bool(rng.random() < a.flip)
+    moved = Box(box.x + float(shift[0]), box.y + float(shift[1]), box.width, box.height, angle)
+    affine = crop_affine(moved, size, padding * scale)
+    return (compose(mirror_affine(size[1]), affine) if mirrored else affine), mirrored
 
 
 def _jitter_colour(rng: np.random.Generator, image: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:

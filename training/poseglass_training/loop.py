@@ -11,23 +11,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from poseglass_core.metrics import pck, reference_lengths
 from poseglass_core.skeleton import Skeleton
+from poseglass_training.batches import Batch, CropDataset, crop_batches
 from poseglass_training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from poseglass_training.crops import Sample, SampleSource
+from poseglass_training.crops import SampleSource
 from poseglass_training.decoder import EPSILON, decode
 from poseglass_training.networks import Network, build
 from poseglass_training.presets import Preset
+from poseglass_training.schedule import average_decay, learning_rate
 from poseglass_training.targets import LOSSES, activate, gaussian_targets
-
-WARM_UP = 0.05
-"""Share of the run in which the learning rate rises."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,7 @@ class Progress:
         dev_pck: PCK@0.2 on dev after the last whole epoch, percent; None before the first.
         seconds_left: estimate, from the crops' sizes.
         learning_rate: of the latest step.
+        epoch_done: whether an epoch has just been evaluated and its files written.
     """
 
     epoch: float
@@ -48,49 +46,11 @@ class Progress:
     dev_pck: float | None
     seconds_left: float
     learning_rate: float
+    epoch_done: bool = False
 
 
 class Diverged(RuntimeError):
     """The loss is no longer a finite number."""
-
-
-class _Crops(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """A sample source at one epoch (None: unaugmented) and size, for DataLoader's worker processes."""
-
-    def __init__(self, source: SampleSource, epoch: int | None, size: tuple[int, int]) -> None:
-        self.source, self.epoch, self.size = source, epoch, size
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.source.sample(self.epoch, index, self.size)
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)  # the cores belong to the network
-
-
-def _batches(
-    crops: _Crops, batch_size: int, order: list[int] | None, workers: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of (images uint8 [N, H, W, 3], joints [N, J, 2], visible [N, J])."""
-    loader: DataLoader[Any] = DataLoader(
-        crops,
-        batch_size=batch_size,
-        sampler=order,
-        drop_last=order is not None and len(order) >= batch_size,
-        num_workers=workers,
-        worker_init_fn=_one_thread,
-        collate_fn=_collate,
-        prefetch_factor=4 if workers else None,
-    )
-    return iter(loader)
-
-
-def _collate(samples: list[Sample]) -> tuple[Tensor, Tensor, Tensor]:
-    images, joints, visible = zip(*samples, strict=True)
-    return tuple(torch.from_numpy(np.stack(part)) for part in (images, joints, visible))  # type: ignore[return-value]
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -101,7 +61,7 @@ def normalise(images: Tensor) -> Tensor:
 def bf16_pays(device: torch.device) -> bool:
     """Whether the processor computes in bfloat16 natively."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
@@ -109,7 +69,7 @@ def train_epoch(
     network: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
+    batches: Iterator[Batch],
     preset: Preset,
     schedule: Callable[[int], float],
     first_step: int,
@@ -155,7 +115,7 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        _update_average(average, network, _average_decay(first_step + step, preset))
+        _update_average(average, network, average_decay(first_step + step, preset.ema))
         total += value
         on_step(step, total / (step + 1))
     return total / max(step + 1, 1)
@@ -174,7 +134,7 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
 @torch.no_grad()
 def evaluate_epoch(
     network: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
+    batches: Iterator[Batch],
     preset: Preset,
     skeleton: Skeleton,
     device: torch.device,
@@ -209,8 +169,8 @@ def train(
 ) -> Checkpoint:
     """Train a preset from scratch, or go on where a run stopped.
 
-    Writes into `out`: `last.pt` after every epoch (enough to resume), `best.pt` whenever dev improves at the final input
-    size, and `metrics.jsonl`.
+    Writes into `out`: `last.pt` after every epoch (enough to resume), `best.pt` whenever dev improves at the final
+    input size, and `metrics.jsonl`.
 
     Args:
         preset: the recipe.
@@ -222,13 +182,14 @@ def train(
         resume: continue `out/last.pt`.
         device: of torch.
         workers: processes that prepare crops; 0 prepares them in this one.
-        on_progress: called after every step and every epoch.
+        on_progress: called after every step, and after every epoch once its files are written.
 
     Returns:
         The best checkpoint.
 
     Raises:
         CheckpointError: there is a run in `out` already, or none to resume, or another one.
+        ValueError: nobody in dev can be measured.
         Diverged: the loss is not finite.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -242,54 +203,60 @@ def train(
     network: Network = build(config).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=preset.learning_rate, weight_decay=preset.weight_decay)
     average = copy.deepcopy(network)
-    recipe = asdict(preset)
+    recipe = json.loads(json.dumps(asdict(preset)))
     start, best_pck, dev_pck = 0, -1.0, None
     if resume:
-        checkpoint = load_checkpoint(last)
-        if checkpoint.training.get("recipe") != json.loads(json.dumps(recipe)) or checkpoint.training["seed"] != seed:
-            raise CheckpointError(f"{last} was made by another preset or seed: choose another folder for this run")
+        checkpoint = _load_run(last, recipe, seed, data.skeleton)
         network.load_state_dict(checkpoint.resume["weights"])
         average.load_state_dict(checkpoint.weights)
         optimizer.load_state_dict(checkpoint.resume["optimizer"])
         start, best_pck = checkpoint.epoch, checkpoint.training["best_dev_pck"]
+        dev_pck = checkpoint.evaluation[0]["pck"]
     sizes = [phase.size for phase in preset.phases for _ in range(phase.epochs)]
     steps = max(len(data) // preset.batch_size, 1)
     training = {**origin, "recipe": recipe, "seed": seed, "epochs": len(sizes)}
-    seconds_per_pixel = 0.0
 
     for epoch in range(start, len(sizes)):
         size = (sizes[epoch], sizes[epoch])
         began = time.monotonic()
-        work_left = sum(s * s for s in sizes[epoch + 1 :])
+
+        def rate(step: int, epoch: int = epoch) -> float:
+            return learning_rate((epoch * steps + step) / (steps * len(sizes)), preset.learning_rate)
 
         def report(
-            done: int, loss: float, epoch: int = epoch, began: float = began, work_left: int = work_left
+            done: int,
+            loss: float,
+            dev_pck: float | None = dev_pck,
+            epoch_done: bool = False,
+            epoch: int = epoch,
+            began: float = began,
         ) -> None:
             share = done / steps
             per_pixel = (time.monotonic() - began) / max(share, 1e-9) / sizes[epoch] ** 2
-            left = per_pixel * (work_left + (1 - share) * sizes[epoch] ** 2)
-            rate = _learning_rate((epoch * steps + done) / (steps * len(sizes)), preset)
-            on_progress(Progress(epoch + share, len(sizes), loss, dev_pck, left, rate))
+            pixels_left = sum(s * s for s in sizes[epoch + 1 :]) + (1 - share) * sizes[epoch] ** 2
+            seconds_left = per_pixel * pixels_left
+            on_progress(Progress(epoch + share, len(sizes), loss, dev_pck, seconds_left, rate(done), epoch_done))
 
         order = np.random.default_rng((seed, epoch)).permutation(len(data)).tolist()
         loss = train_epoch(
             network,
             average,
             optimizer,
-            _batches(_Crops(data, epoch, size), preset.batch_size, order, workers),
+            crop_batches(CropDataset(data, epoch, size), preset.batch_size, order, workers),
             preset,
-            lambda step, epoch=epoch: _learning_rate(  # type: ignore[misc]
-                (epoch * steps + step) / (steps * len(sizes)), preset
-            ),
+            rate,
             epoch * steps,
             place,
             lambda step, mean, report=report: report(step + 1, mean),  # type: ignore[misc]
         )
         trained = time.monotonic() - began
         dev_pck = evaluate_epoch(
-            average, _batches(_Crops(dev, None, size), preset.batch_size, None, workers), preset, data.skeleton, place
+            average,
+            crop_batches(CropDataset(dev, None, size), preset.batch_size, None, workers),
+            preset,
+            data.skeleton,
+            place,
         )
-        report(steps, loss)
         final_size = sizes[epoch] == sizes[-1]
         improved = final_size and dev_pck > best_pck
         best_pck = dev_pck if improved else best_pck
@@ -314,23 +281,25 @@ def train(
                 "size": size[0],
                 "loss": loss,
                 "dev_pck": dev_pck,
+                "learning_rate": rate(steps),
                 "seconds": round(trained, 2),
                 "crops_per_second": round(steps * preset.batch_size / trained, 1),
             },
         )
+        report(steps, loss, dev_pck, epoch_done=True)
     return load_checkpoint(best)
 
 
-def _learning_rate(progress: float, preset: Preset) -> float:
-    """One cycle over the run: linear warm-up, then half a cosine down to nothing. `progress` runs from 0 to 1."""
-    if progress < WARM_UP:
-        return preset.learning_rate * (0.02 + 0.98 * progress / WARM_UP)
-    return preset.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
-
-
-def _average_decay(step: int, preset: Preset) -> float:
-    """Short memory at first: a mean that still holds the untrained weights would hide what has been learnt."""
-    return min(preset.ema, (1 + step) / (10 + step))
+def _load_run(last: Path, recipe: dict[str, Any], seed: int, skeleton: Skeleton) -> Checkpoint:
+    """The checkpoint to go on from; CheckpointError where it is of another run than the one described."""
+    checkpoint = load_checkpoint(last)
+    if not checkpoint.resume:
+        raise CheckpointError(f"{last} holds weights only, not what is needed to go on training")
+    if checkpoint.training.get("recipe") != recipe or checkpoint.training.get("seed") != seed:
+        raise CheckpointError(f"{last} was made by another preset or seed: choose another folder for this run")
+    if checkpoint.skeleton.joints != skeleton.joints:
+        raise CheckpointError(f"{last} was trained on other joints: choose another folder for this run")
+    return checkpoint
 
 
 def _append_metrics(path: Path, epoch: int, row: dict[str, Any]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from poseglass_training.crops import Augmentation
 from poseglass_training.networks import CnnConfig, Config, HourglassConfig
-from poseglass_training.targets import LossName
+from poseglass_training.targets import LOSSES, LossName
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Preset:
     """A recipe: network, loss and schedule.
 
     Attributes:
-        network: settings, with the number of joints still to be filled in (`with_joints`).
+        network: settings, with the number of joints still to be filled in from the data.
         phases: in order; the last one's size is the network's input size.
         loss: "softmax" or "mse".
         sigma: of the Gaussian targets, in heatmap cells.
@@ -38,6 +38,9 @@ class Preset:
         ema: decay of the weights' running mean, per step; what is evaluated and exported.
         box_padding: crop size over box size.
         augmentation: of the training crops.
+
+    Raises:
+        ValueError: a setting that cannot train, or phases that do not end at the network's input size.
     """
 
     network: Config
@@ -53,6 +56,25 @@ class Preset:
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(flip=0.5, rotation=30, rotated=0.6, scale=0.2, shift=0.05, colour=0.2)
     )
+
+    def __post_init__(self) -> None:
+        if not self.phases or any(phase.epochs < 1 for phase in self.phases):
+            raise ValueError("phases must name at least one phase, each of at least one epoch")
+        last = self.phases[-1].size
+        if self.network.input_size != (last, last):
+            raise ValueError(
+                f"the last phase is at {last} px, but the network's input_size is {self.network.input_size}"
+            )
+        for phase in self.phases:
+            replace(self.network, input_size=(phase.size, phase.size))  # raises where the network cannot take it
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+        if min(self.sigma, self.learning_rate, self.box_padding, self.batch_size) <= 0 or self.weight_decay < 0:
+            raise ValueError(
+                "sigma, learning_rate, box_padding and batch_size must be positive, weight_decay not negative"
+            )
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and under 1, not {self.ema:g}")
 
 
 PRESETS: dict[str, Preset] = {

@@ -11,6 +11,19 @@ from poseglass_training.networks.hourglass import HourglassConfig, StackedHourgl
 Config = HourglassConfig | CnnConfig
 Network = StackedHourglass | Cnn
 
+__all__ = [
+    "CONFIGS",
+    "Cnn",
+    "CnnConfig",
+    "Config",
+    "HourglassConfig",
+    "Network",
+    "StackedHourglass",
+    "architecture",
+    "build",
+    "config_from_json",
+]
+
 CONFIGS: dict[str, type[Config]] = {"hourglass": HourglassConfig, "cnn": CnnConfig}
 
 
@@ -36,4 +49,5 @@ def config_from_json(name: str, value: dict[str, Any]) -> Config:
     known = {f.name for f in dataclasses.fields(kind)}
     if unknown := value.keys() - known:
         raise ValueError(f"architecture {name!r} has no setting {', '.join(sorted(unknown))}")
-    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})
+    settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}
+    return kind(**settings)

@@ -13,6 +13,7 @@ hourglass (`hourglass.py`), which looks at every scale, is measured against.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,9 @@ class CnnConfig:
         if len(self.widths) != len(self.convolutions):
             raise ValueError("widths and convolutions must name the same number of stages")
         if min(self.joints, self.hidden, *self.widths, *self.convolutions) < 1 or step < HEATMAP_STRIDE:
-            raise ValueError("a network needs joints, hidden units, and at least two stages of at least one convolution")
+            raise ValueError(
+                "a network needs joints, hidden units, and at least two stages of at least one convolution"
+            )
         if any(side < step or side % step for side in self.input_size):
             raise ValueError(f"input_size {self.input_size} must be multiples of {step} (2 ** stages)")
 
@@ -56,7 +59,7 @@ class Stage(nn.Module):
         super().__init__()
         channels = [inputs] + [outputs] * convolutions
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, kernel_size=3, padding=1, bias=False) for a, b in zip(channels, channels[1:], strict=False)
+            nn.Conv2d(a, b, kernel_size=3, padding=1, bias=False) for a, b in pairwise(channels)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(convolutions))
 

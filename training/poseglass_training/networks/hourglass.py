@@ -61,7 +61,7 @@ class Residual(nn.Module):
         y = self.conv1(F.relu(self.norm1(x)))
         y = self.conv2(F.relu(self.norm2(y)))
         y = self.conv3(F.relu(self.norm3(y)))
-        return y + self.skip(x)
+        return y + self.skip(x)  # type: ignore[no-any-return]
 
 
 class Hourglass(nn.Module):
@@ -76,7 +76,7 @@ class Hourglass(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # [N, F, h, w] -> [N, F, h, w]
         y = self.up(self.inner(self.down(F.max_pool2d(x, 2))))  # [N, F, h/2, w/2]
-        return self.level_skip(x) + F.interpolate(y, scale_factor=2, mode="nearest")
+        return self.level_skip(x) + F.interpolate(y, scale_factor=2, mode="nearest")  # type: ignore[no-any-return]
 
 
 class StackedHourglass(nn.Module):

@@ -1,0 +1,5 @@
+"""`python -m poseglass`."""
+
+from poseglass.cli import main
+
+main()

@@ -1,0 +1,151 @@
+"""The command line: a table of commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True)
+class Row:
+    """One command.
+
+    Attributes:
+        module, function: where it is.
+        extra: what installs its dependencies; empty: nothing beyond the base.
+        summary: its line in `poseglass --help`.
+    """
+
+    module: str
+    function: str
+    extra: str
+    summary: str
+
+
+COMMANDS = {
+    "predict": Row("poseglass.commands.predict", "predict", "cpu", "Find the poses in pictures."),
+    "inspect": Row("poseglass.commands.inspection", "inspect", "cpu", "Show what a network sees in a picture."),
+    "serve": Row("poseglass_server.commands", "serve", "cpu", "Serve models over gRPC."),
+    "models": Row("poseglass.commands.service", "models", "cpu", "List the shipped models, or a server's."),
+    "health": Row("poseglass.commands.service", "health", "", "Ask a server whether it is serving."),
+    "train": Row("poseglass_training.commands", "train", "training", "Train a network on annotated pictures."),
+    "evaluate": Row("poseglass_training.commands", "evaluate", "training", "Measure a model on annotated pictures."),
+    "export": Row("poseglass_export.commands", "export", "export", "Turn a checkpoint into a verified ONNX file."),
+    "doctor": Row("poseglass.commands.doctor", "doctor", "", "Check this installation."),
+}
+
+_CALLED = "poseglass.command"
+
+USAGE, FAILED = 2, 1
+"""Exit codes: asked for wrongly (or not installed); tried and failed."""
+
+
+class LazyGroup(TyperGroup):
+    """Shows every command of the table, imports the one that is called, and turns expected errors into one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, row in COMMANDS.items():
+            self.commands[name] = TyperCommand(name, help=row.summary)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The called command, imported."""
+        if args[0] not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        ctx.meta[_CALLED] = args[0]
+        return args[0], load(args[0]), args[1:]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the called command."""
+        with one_line_errors(ctx.meta):
+            return super().invoke(ctx)
+
+
+def load(name: str) -> Any:
+    """Import a command and make it one that typer can run."""
+    row = COMMANDS[name]
+    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    application.command(name)(getattr(import_module(row.module), row.function))
+    return typer.main.get_command(application)
+
+
+@contextmanager
+def one_line_errors(meta: Mapping[str, Any]) -> Iterator[None]:
+    """Expected errors become one line on stderr and an exit code.
+
+    Args:
+        meta: of the context: says which command was called.
+    """
+    try:
+        yield
+    except ImportError as error:
+        command = meta.get(_CALLED, "")
+        extra = COMMANDS[command].extra if command else ""
+        name = (error.name or "").split(".")[0]
+        if name.startswith("poseglass"):
+            raise
+        if isinstance(error, ModuleNotFoundError) and extra:
+            remedy = f'install it with: pip install "poseglass[{extra}]"'
+            fail(f"`poseglass {command}` needs {name}, which is not installed; {remedy}", USAGE)
+        fail(f"{name or 'a package'} does not load ({error}); `poseglass doctor` says how to mend it", FAILED)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"{where}{error.strerror or error}", FAILED)
+    except Exception as error:
+        if "poseglass.errors" not in sys.modules:  # then it is none of ours
+            raise
+        from poseglass.errors import InvalidRequest, MissingExtra, ModelNotFound, PoseglassError
+
+        if not isinstance(error, PoseglassError):
+            raise
+        fail(str(error), USAGE if isinstance(error, InvalidRequest | ModelNotFound | MissingExtra) else FAILED)
+
+
+def fail(message: str, code: int) -> None:
+    """Say it in one line, and leave.
+
+    Raises:
+        typer.Exit: always.
+    """
+    complain(message)
+    raise typer.Exit(code)
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(f"poseglass: {' '.join(message.split())}", err=True)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        from poseglass import __version__
+
+        typer.echo(f"poseglass {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Poses of people in pictures: predict, serve, train, export."""
+
+
+def main() -> None:
+    """The `poseglass` program."""
+    app(prog_name="poseglass")

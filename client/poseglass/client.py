@@ -1,0 +1,200 @@
+"""The client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Unpack
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from poseglass.convert import ModelInfo, to_model_info
+from poseglass.errors import ClientClosed, PoseglassError, mapped
+from poseglass.exchange import (
+    DEFAULT_ADDRESS,
+    DEFAULT_IN_FLIGHT,
+    DEFAULT_MAX_MESSAGE_MB,
+    DEFAULT_TIMEOUT,
+    Exchange,
+    StreamItem,
+    get_model_request,
+)
+from poseglass.options import ImageLike, PredictOptions, check_options
+from poseglass.streaming import Answers, Pending, Sender
+from poseglass_core.poses import Prediction
+from poseglass_proto.v1 import pose_pb2 as pb
+from poseglass_proto.v1 import pose_pb2_grpc
+
+
+class PoseClient:
+    """Asks a Poseglass server for poses.
+
+    Reuse one client: it keeps its connection, and may be used from several threads. Every error it raises is a
+    `PoseglassError`.
+
+        with PoseClient("127.0.0.1:50051") as client:
+            for pose in client.predict("me.jpg").poses:
+                print(pose["left_knee"], pose.angle("left_knee"))
+
+    Args:
+        address: "HOST:PORT".
+        timeout: seconds a call may take unless it says otherwise.
+        max_message_mb: MiB a message may have, either way; the server's is `--max-message-mb`.
+
+    Raises:
+        InvalidRequest: a setting that cannot be.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_message_mb: int = DEFAULT_MAX_MESSAGE_MB,
+    ) -> None:
+        self._exchange = Exchange(address, timeout, max_message_mb)
+        self._channel = grpc.insecure_channel(address, options=self._exchange.channel_options())
+        self._poses: Any = pose_pb2_grpc.PoseServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+        self._closed = False
+
+    def __enter__(self) -> PoseClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        self._closed = True
+        self._channel.close()
+
+    def predict(
+        self, image: ImageLike, *, timeout: float | None = None, **options: Unpack[PredictOptions]
+    ) -> Prediction:
+        """Find the poses in one picture.
+
+        Args:
+            image: the bytes of a JPEG, PNG, WebP or BMP file; a path to one; or pixels, uint8 [H, W, 3] RGB or [H, W]
+                grey, which are sent raw.
+            timeout: seconds; default the client's.
+            **options: `boxes`, `locate`, `model`, `version`, `joints`, `heatmaps`, `heatmap_type`, `flip_test`,
+                `joint_threshold`, `person_threshold`, `request_id`, `timestamp_s`, as `PredictOptions` describes them.
+
+        Returns:
+            One pose a given box, in their order; without boxes, whoever was found.
+
+        Raises:
+            InvalidRequest, ModelNotFound, Overloaded, DeadlineExceeded, Unavailable, ...: see `PoseglassError`.
+        """
+        deadline = time.monotonic() + self._exchange.timeout(timeout)
+        request = self._exchange.request(image, options)
+        response = self._call(self._poses.Predict, request, deadline)
+        return self._prediction(response, request, deadline)
+
+    def stream(
+        self,
+        images: Iterable[StreamItem],
+        *,
+        timeout: float | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[PredictOptions],
+    ) -> Iterator[Prediction | PoseglassError]:
+        """Find the poses in many pictures over one connection, one answer a picture, in order.
+
+        A picture that fails does not end the stream: its error is yielded, not raised, in its place.
+
+            for path, answer in zip(paths, client.stream(paths)):
+                if isinstance(answer, PoseglassError):
+                    print(path, answer)
+
+        Args:
+            images: pictures as `predict` takes them, or (picture, options) pairs whose options win over the stream's.
+                Read lazily, in a thread of its own, no more than `in_flight` pictures ahead of what was yielded.
+            timeout: seconds for each picture from when it is sent; default the client's.
+            in_flight: pictures sent and not yet answered.
+            **options: as for `predict`, for every picture.
+
+        Yields:
+            A Prediction, or the PoseglassError of that picture.
+
+        Raises:
+            PoseglassError: the stream itself broke: nobody answers, the server went away. What `images` itself raises
+                is raised here too, after the answers before it.
+        """
+        check_options(options)
+        seconds = self._exchange.timeout(timeout)
+        if in_flight < 1:
+            raise ValueError(f"in_flight must be at least 1, not {in_flight}")
+        return self._stream(images, seconds, in_flight, options)
+
+    def _stream(
+        self, images: Iterable[StreamItem], seconds: float, in_flight: int, options: PredictOptions
+    ) -> Iterator[Prediction | PoseglassError]:
+        self._check_open()
+        exchange = self._exchange
+        sender = Sender(images, lambda item: exchange.stream_request(item, options, seconds), in_flight)
+        answers = Answers(self._poses.PredictStream(sender.requests()), sender, exchange.address)
+        try:
+            for slot in sender.slots():
+                if not isinstance(slot, Pending):
+                    yield slot
+                else:
+                    response = answers.next(slot, seconds)
+                    yield exchange.failure(response) or self._prediction(
+                        response, slot.request, time.monotonic() + seconds
+                    )
+                sender.done()
+        finally:
+            sender.stop()
+            answers.cancel()
+
+    def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
+        """The models that the server has, the refused ones too."""
+        deadline = time.monotonic() + self._exchange.timeout(timeout)
+        return self._exchange.models(self._call(self._poses.ListModels, pb.ListModelsRequest(), deadline))
+
+    def model(self, name: str = "", version: int = 0, *, timeout: float | None = None) -> ModelInfo:
+        """One model.
+
+        Args:
+            name: empty for the server's default.
+            version: 0 for the newest.
+            timeout: seconds; default the client's.
+
+        Raises:
+            ModelNotFound: the server has no such model.
+        """
+        deadline = time.monotonic() + self._exchange.timeout(timeout)
+        request = pb.GetModelRequest(name=name, version=version)
+        return to_model_info(self._call(self._poses.GetModel, request, deadline))
+
+    def health(self, *, timeout: float | None = None) -> bool:
+        """Whether the server says that it is serving.
+
+        Raises:
+            Unavailable: nobody answers.
+        """
+        deadline = time.monotonic() + self._exchange.timeout(timeout)
+        response = self._call(self._health.Check, health_pb2.HealthCheckRequest(), deadline)
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def _prediction(self, response: pb.PredictResponse, request: pb.PredictRequest, deadline: float) -> Prediction:
+        skeleton = self._exchange.skeleton(response)
+        if skeleton is None:
+            model = self._call(self._poses.GetModel, get_model_request(response), deadline)
+            skeleton = self._exchange.learn(model, response)
+        return self._exchange.prediction(response, request, skeleton)
+
+    def _call(self, method: Any, request: Any, deadline: float) -> Any:
+        self._check_open()
+        with mapped(self._exchange.address):
+            return method(request, timeout=max(deadline - time.monotonic(), 0))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosed

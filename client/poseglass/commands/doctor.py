@@ -1,0 +1,157 @@
+"""`poseglass doctor`. Imports little at the top: it must run where the rest does not."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+import poseglass_models
+from poseglass.cli import FAILED
+from poseglass.commands.console import stdout
+
+BASE = {
+    "numpy": "numpy",
+    "opencv-python-headless": "cv2",
+    "grpcio": "grpc",
+    "grpcio-health-checking": "grpc_health.v1.health_pb2",
+    "protobuf": "google.protobuf",
+    "jsonschema": "jsonschema",
+    "typer": "typer",
+    "rich": "rich",
+}
+"""Distribution -> module that shows it works: what nothing works without."""
+
+EXTRAS = {
+    "cpu": {"onnxruntime": "onnxruntime", "pillow": "PIL.Image", "grpcio-reflection": "grpc_reflection.v1alpha"},
+    "training": {"torch": "torch", "matplotlib": "matplotlib"},
+    "export": {"onnx": "onnx", "onnxscript": "onnxscript"},
+}
+"""The same for each extra."""
+
+WHAT_FOR = {"cpu": "predict in-process and serve", "training": "train and evaluate", "export": "export to ONNX"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at.
+
+    Attributes:
+        name: of the thing.
+        state: "ok", "absent" (not installed, and needed only for more) or "broken".
+        detail: what was found.
+        remedy: what to do where it is not ok.
+    """
+
+    name: str
+    state: str
+    detail: str
+    remedy: str = ""
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False) -> None:
+    """Check this installation: versions, extras, what can compute, whether the shipped models load.
+
+    Exit code 1 where something is broken. An extra that is not installed is not.
+    """
+    checks = list(examine())
+    broken = [check for check in checks if check.state == "broken"]
+    if as_json:
+        typer.echo(json.dumps({"ok": not broken, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        table = Table(header_style="bold")
+        for column in ("", "what", "found", "to do"):
+            table.add_column(column, overflow="fold")
+        marks = {"ok": "[green]ok[/green]", "absent": "[yellow]--[/yellow]", "broken": "[red]!![/red]"}
+        for check in checks:
+            table.add_row(marks[check.state], escape(check.name), escape(check.detail), escape(check.remedy))
+        stdout().print(table, soft_wrap=False)
+        typer.echo(f"{len(broken)} broken" if broken else "nothing broken")
+    if broken:
+        raise typer.Exit(FAILED)
+
+
+def examine() -> Iterator[Check]:
+    """Every check, in the order in which one thing needs another."""
+    yield Check("Python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield Check("poseglass", "ok", version("poseglass"))
+    for distribution, module in BASE.items():
+        yield _package(distribution, module, "pip install --force-reinstall poseglass")
+    usable = {}
+    for extra, packages in EXTRAS.items():
+        found = [_package(name, module, f'pip install "poseglass[{extra}]"') for name, module in packages.items()]
+        yield from found
+        usable[extra] = all(check.state == "ok" for check in found)
+        if not usable[extra]:
+            todo = f'pip install "poseglass[{extra}]"'
+            yield Check(f"extra [{extra}]", "absent", f"needed to {WHAT_FOR[extra]}", todo)
+        else:
+            yield Check(f"extra [{extra}]", "ok", f"can {WHAT_FOR[extra]}")
+    if usable["cpu"]:
+        yield _guarded(
+            "compute", _devices, "reinstall onnxruntime: keep one of onnxruntime and onnxruntime-gpu, not both"
+        )
+        names = poseglass_models.names()
+        if not names:
+            yield Check("shipped models", "broken", "none is there", "pip install --force-reinstall poseglass")
+        for name in names:
+            yield _guarded(f"model {name}", partial(_model, name), "pip install --force-reinstall poseglass")
+
+
+def _package(distribution: str, module: str, remedy: str) -> Check:
+    """Whether a package is there, and really loads."""
+    found = ""
+    for name in _alternatives(distribution):
+        try:
+            found = f"{name} {version(name)}" if name != distribution else version(name)
+            break
+        except PackageNotFoundError:
+            continue
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        state = "broken" if found or distribution in BASE else "absent"
+        return Check(distribution, state, f"{error.name} is not installed", remedy)
+    except Exception as error:  # a package can fail to load in any way: a missing libGL, a half-done upgrade
+        return Check(distribution, "broken", f"{found or 'installed'}, but does not load ({error})", remedy)
+    return Check(distribution, "ok", found or "installed")
+
+
+def _alternatives(distribution: str) -> list[str]:
+    """Distributions that give the same module."""
+    others = {
+        "onnxruntime": ["onnxruntime-gpu"],
+        "opencv-python-headless": ["opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"],
+    }
+    return [distribution, *others.get(distribution, [])]
+
+
+def _devices() -> str:
+    from poseglass_runtime.engine import describe_devices
+
+    found = describe_devices()
+    return f"{', '.join(found['providers'])}; {found['threads']} threads, from {found['threads_from']}"
+
+
+def _model(name: str) -> str:
+    from poseglass.local import load
+
+    engine = load(name, "cpu")
+    size = engine.manifest.input_size
+    return f"version {engine.ref.version}, {size[1]} x {size[0]}, loads and runs on {engine.provider}"
+
+
+def _guarded(name: str, look: Callable[[], str], remedy: str) -> Check:
+    try:
+        return Check(name, "ok", look())
+    except Exception as error:  # whatever goes wrong here is what the doctor is asked about
+        return Check(name, "broken", f"{type(error).__name__}: {error}", remedy)

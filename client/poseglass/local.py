@@ -1,0 +1,164 @@
+"""Prediction in this process, with the client's surface and errors. The runtime is imported only here, and late."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+import poseglass_models
+from poseglass.errors import FailedPrecondition, InvalidRequest, MissingExtra, ModelNotFound
+from poseglass.options import ImageLike, PredictOptions, as_pixels, pose_request, read_file
+from poseglass_core.errors import InvalidInput, NotSupported
+from poseglass_core.poses import Prediction
+
+if TYPE_CHECKING:
+    from poseglass_runtime.engine import Engine
+    from poseglass_runtime.predictor import Predictor
+
+
+class LocalPredictor:
+    """Predicts without a server: the same `predict`, the same errors. Loads each model once, when first asked for it.
+
+    Args:
+        model: shipped name or path of an ONNX file; empty: the shipped default.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: for inference; default: what this process may really use.
+
+    Raises:
+        MissingExtra: `poseglass[cpu]` (or `[gpu]`) is not installed.
+    """
+
+    def __init__(self, model: str = "", *, device: str = "auto", threads: int | None = None) -> None:
+        with runtime():
+            import poseglass_runtime.engine
+            import poseglass_runtime.images  # noqa: F401
+        self._model, self._device, self._threads = model, device, threads
+        self._predictors: dict[str, Predictor] = {}
+        self._loading = threading.Lock()
+
+    def __enter__(self) -> LocalPredictor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the loaded models."""
+        self._predictors.clear()
+
+    def predict(self, image: ImageLike, **options: Unpack[PredictOptions]) -> Prediction:
+        """Find the poses in one picture.
+
+        Args:
+            image: as for `PoseClient.predict`.
+            **options: as for `PoseClient.predict`. `model` may also be the path of an ONNX file; `heatmap_type` makes
+                no difference, since nothing travels.
+
+        Raises:
+            InvalidRequest: the picture or an option cannot be used.
+            ModelNotFound: no such model, or not of that version.
+            FailedPrecondition: the model or the device will not do, or detection is asked for.
+        """
+        request = pose_request(options)
+        predictor = self.predictor(options.get("model", ""))
+        version = options.get("version", 0)
+        if version not in (0, predictor.ref.version):
+            raise ModelNotFound(f"{predictor.ref.name!r} is here in version {predictor.ref.version}, not {version}")
+        try:
+            prediction = predictor.predict(decode(image), request)
+        except InvalidInput as error:
+            raise InvalidRequest(error.field, error.reason) from None
+        except NotSupported as error:
+            raise FailedPrecondition(str(error)) from None
+        return Prediction(
+            poses=prediction.poses,
+            image_size=prediction.image_size,
+            model=prediction.model,
+            provider=prediction.provider,
+            timings=prediction.timings,
+            request_id=options.get("request_id", ""),
+            timestamp_s=options.get("timestamp_s", 0.0),
+        )
+
+    def predictor(self, model: str = "") -> Predictor:
+        """The predictor of one model, loaded where it is not.
+
+        Args:
+            model: name or path; empty: this object's.
+
+        Raises:
+            ModelNotFound, FailedPrecondition: there is none, or it cannot be loaded.
+        """
+        from poseglass_runtime.predictor import Predictor
+
+        name = model or self._model or poseglass_models.DEFAULT
+        with self._loading:
+            if name not in self._predictors:
+                self._predictors[name] = Predictor(load(name, self._device, self._threads))
+            return self._predictors[name]
+
+
+def load(model: str, device: str = "auto", threads: int | None = None) -> Engine:
+    """Load a model named as on the command line.
+
+    Raises:
+        MissingExtra, ModelNotFound, FailedPrecondition: with the remedy.
+    """
+    with runtime():
+        from poseglass_runtime.engine import ModelError, load_engine
+    try:
+        return load_engine(find(model), device, threads)
+    except ModelError as error:
+        raise FailedPrecondition(str(error)) from None
+
+
+def find(model: str, suffix: str = ".onnx") -> Path:
+    """The file of a model named as on the command line.
+
+    Raises:
+        ModelNotFound: neither a shipped name nor a file.
+    """
+    try:
+        return poseglass_models.resolve(model, suffix)
+    except FileNotFoundError as error:
+        raise ModelNotFound(str(error)) from None
+
+
+def decode(image: ImageLike) -> NDArray[np.uint8]:
+    """Any picture as upright RGB pixels [H, W, 3].
+
+    Raises:
+        InvalidInput, InvalidRequest: it cannot be read.
+    """
+    from poseglass_runtime.images import decode_image
+
+    if isinstance(image, np.ndarray):
+        pixels = as_pixels(image)
+        return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+    if isinstance(image, str | Path):
+        return decode_image(read_file(image))
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode_image(bytes(image))
+    raise TypeError(f"image must be bytes, a path or a NumPy array, not {type(image).__name__}")
+
+
+@contextmanager
+def runtime() -> Iterator[None]:
+    """Around imports of the runtime: says which extra has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("poseglass"):
+            raise
+        raise MissingExtra(
+            f"in-process prediction ({error.name})", "cpu", " (or [gpu]); or ask a server with --server HOST:PORT"
+        ) from None

@@ -1,0 +1,39 @@
+"""`make demo`: start the server, ask it about the picture in $IMAGE, show what it says, stop the server."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+OUTPUT = Path("demo-output")
+POSEGLASS = str(Path(sys.executable).with_name("poseglass"))
+
+
+def main() -> int:
+    """Run the demo; the exit status is that of the client."""
+    image = os.environ["IMAGE"]
+    server = subprocess.Popen([POSEGLASS, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        ready = server.stdout.readline()
+        address = re.search(r"127\.0\.0\.1:\d+", ready)
+        if address is None:
+            print(f"the server did not start: {ready.strip() or 'see above'}", file=sys.stderr)
+            return 1
+        print(ready.strip())
+        predict = ["predict", image, "--server", address[0], "--overlay", OUTPUT, "--heatmaps", OUTPUT]
+        status = subprocess.run([POSEGLASS, *map(str, predict)], check=False).returncode
+        if status == 0:
+            print(f"pictures are in {OUTPUT}/")
+        return status
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""`poseglass serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Annotated
+
+import cv2
+import typer
+
+import poseglass_models
+from poseglass_runtime.engine import Engine, ModelError, load_engine
+from poseglass_runtime.images import DEFAULT_MAX_PIXELS
+from poseglass_runtime.predictor import Predictor
+from poseglass_server.limits import DEFAULT_MAX_MESSAGE_MB, Limits
+from poseglass_server.models import Models
+from poseglass_server.server import DEFAULT_GRACE_S, DEFAULT_PORT, AddressError
+from poseglass_server.server import serve as serve_models
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Shipped name or ONNX file; repeatable, the first is the default. None: all shipped."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = DEFAULT_PORT,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:N; what is demanded and missing is an error.")
+    ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Inference threads; default: what affinity and cgroup quota allow.")
+    ] = None,
+    max_message_mb: Annotated[
+        int, typer.Option(min=1, max=1023, help="Largest message in MiB, both ways; set it on the client too.")
+    ] = DEFAULT_MAX_MESSAGE_MB,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture, width x height.")] = DEFAULT_MAX_PIXELS,
+    max_boxes: Annotated[int, typer.Option(min=1, help="Most people in a picture.")] = Limits.max_boxes,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds to finish what is in flight on SIGTERM.")
+    ] = DEFAULT_GRACE_S,
+) -> None:
+    """Serve models over gRPC until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    cv2.setNumThreads(0)  # each picture has one thread; OpenCV's own would fight over the processors
+    try:
+        engines = [load_engine(poseglass_models.resolve(name), device, threads) for name in model or _shipped()]
+        models = Models([Predictor(engine) for engine in engines])
+    except (ModelError, FileNotFoundError, ValueError) as error:
+        raise _refusal(error) from None
+    try:
+        asyncio.run(
+            serve_models(
+                models,
+                host,
+                port,
+                Limits(max_message_mb=max_message_mb, max_pixels=max_pixels, max_boxes=max_boxes),
+                workers=engines[0].threads,
+                grace=grace,
+                ready=lambda bound: typer.echo(_ready_line(host, bound, models, engines)),
+            )
+        )
+    except AddressError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: Exception) -> typer.Exit:
+    typer.echo(f"poseglass serve: {error}", err=True)
+    return typer.Exit(2)
+
+
+def _shipped() -> list[str]:
+    names = poseglass_models.names()
+    if not names:
+        raise FileNotFoundError("this installation has no weights; name a model with --model FILE")
+    return names
+
+
+def _ready_line(host: str, port: int, models: Models, engines: list[Engine]) -> str:
+    default = models.default.ref
+    named = ", ".join(f"{m.ref.name} version {m.ref.version}{' (default)' if m.ref == default else ''}" for m in models)
+    provider = ", ".join(sorted({engine.provider for engine in engines}))
+    count = engines[0].threads
+    return f"serving on {host}:{port}: {named}; {provider}, {count} thread{'s' if count > 1 else ''}"

@@ -1,0 +1,118 @@
+"""From what went wrong to what the caller is told: one map, with google.rpc details."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from poseglass_core.errors import InvalidInput, NotSupported
+
+logger = logging.getLogger("poseglass.server")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+"""Of a call, whatever its messages."""
+
+LONGEST_TEXT = 900
+"""Bytes of an error's text. It travels in HTTP/2 headers, thrice, and clients refuse headers of more than 8 KB."""
+
+
+class UnknownModel(LookupError):
+    """A model, or a version of one, that is not loaded.
+
+    Attributes:
+        field: `model` or `version`, or `name` in a GetModelRequest.
+        reason: what is wrong, and what there is.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field, self.reason = field, reason
+
+
+class Expired(RuntimeError):
+    """The deadline passed, or the caller left, before the work was done."""
+
+
+class MessageTooLarge(RuntimeError):
+    """A message over `max_message_mb`."""
+
+
+class ShuttingDown(RuntimeError):
+    """The server takes no new work."""
+
+
+class Unimplemented(RuntimeError):
+    """A method that this server does not have, and why."""
+
+
+def to_status(error: Exception, request_id: str) -> status_pb2.Status:
+    """What a caller is told of a failure.
+
+    Args:
+        error: anything. What is not one of the known kinds is logged with its traceback, and its text stays here.
+        request_id: the caller's; stands in the log and in the answer, so that the two can be brought together.
+    """
+    detail: Message | None = None
+    match error:
+        case InvalidInput():
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            detail = _bad_request(error.field, error.reason)
+        case UnknownModel():
+            code = grpc.StatusCode.NOT_FOUND
+            detail = _bad_request(error.field, error.reason)
+        case NotSupported():
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            violation = error_details_pb2.PreconditionFailure.Violation(
+                type="NOT_SUPPORTED", description=_shortened(str(error))
+            )
+            detail = error_details_pb2.PreconditionFailure(violations=[violation])
+        case Expired():
+            code = grpc.StatusCode.DEADLINE_EXCEEDED
+        case MessageTooLarge():
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            detail = error_details_pb2.ErrorInfo(
+                reason="MESSAGE_TOO_LARGE", domain="poseglass", metadata={"setting": "max_message_mb"}
+            )
+        case ShuttingDown():
+            code = grpc.StatusCode.UNAVAILABLE
+        case Unimplemented():
+            code = grpc.StatusCode.UNIMPLEMENTED
+        case _:
+            name = request_id[:256] or uuid.uuid4().hex
+            logger.error("request %r failed", name, exc_info=error)
+            code = grpc.StatusCode.INTERNAL
+            detail = error_details_pb2.RequestInfo(request_id=name)
+            error = RuntimeError(f"the server failed; its log has the reason under request {name!r}")
+    status = status_pb2.Status(code=code.value[0], message=_shortened(str(error)))
+    if detail is not None:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+async def abort(context: Context, error: Exception, request_id: str = "") -> NoReturn:
+    """End a call with a failure's status, details in its trailing metadata."""
+    status = rpc_status.to_status(to_status(error, request_id))
+    await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def _bad_request(field: str, reason: str) -> error_details_pb2.BadRequest:
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=_shortened(reason))
+    return error_details_pb2.BadRequest(field_violations=[violation])
+
+
+def _shortened(text: str) -> str:
+    """A text with its middle cut out where it is too long: what is wrong stands first and the remedy last."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= LONGEST_TEXT:
+        return data.decode()
+    half = LONGEST_TEXT // 2
+    return f"{data[:half].decode('utf-8', 'ignore')} ... {data[-half:].decode('utf-8', 'ignore')}"

@@ -1,0 +1,32 @@
+"""What one caller may ask of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from poseglass_runtime.images import DEFAULT_MAX_PIXELS
+
+DEFAULT_MAX_MESSAGE_MB = 32
+"""MiB; the client's option of the same name has the same default."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on requests; each is named in the error that it causes.
+
+    Attributes:
+        max_message_mb: size of a message, both ways, in MiB.
+        max_pixels: width x height of a picture.
+        max_boxes: people a picture.
+        stream_in_flight: pictures of one stream that are received and not yet answered; more wait unread.
+    """
+
+    max_message_mb: int = DEFAULT_MAX_MESSAGE_MB
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_boxes: int = 100
+    stream_in_flight: int = 8
+
+    @property
+    def max_message_bytes(self) -> int:
+        """`max_message_mb` in bytes."""
+        return self.max_message_mb * 1024 * 1024

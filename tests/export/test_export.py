@@ -1,0 +1,171 @@
+"""Export: what is written is what was trained, and anything else is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from poseglass_core.manifest import METADATA_KEY, ManifestError, parse_manifest
+from poseglass_export.exporting import export_model, gate_pictures
+from poseglass_export.gate import ParityError, check_parity
+from poseglass_export.graph import served_model, trace, with_manifest
+from poseglass_training.checkpoint import CheckpointError, load_checkpoint
+from poseglass_training.manifests import manifest_of
+
+
+@pytest.fixture(scope="module")
+def traced(tiny_checkpoint_path):
+    """(checkpoint, its model, the file's bytes, pictures)."""
+    checkpoint = load_checkpoint(tiny_checkpoint_path)
+    model = served_model(checkpoint)
+    data = with_manifest(trace(model, (64, 64)), manifest_of(checkpoint, "tiny", 1))
+    return checkpoint, model, data, gate_pictures(64, (64, 64), 1.25)
+
+
+def test_the_file_keeps_the_contract(tiny_model_path):
+    session = onnxruntime.InferenceSession(tiny_model_path, providers=["CPUExecutionProvider"])
+    tensors = {t.name: (t.type, t.shape[1:]) for t in (*session.get_inputs(), *session.get_outputs())}
+    assert tensors == {
+        "image": ("tensor(uint8)", [64, 64, 3]),
+        "heatmaps": ("tensor(float)", [14, 16, 16]),
+        "joints": ("tensor(float)", [14, 2]),
+        "scores": ("tensor(float)", [14]),
+    }
+    crops = gate_pictures(7, (64, 64), 1.25)
+    heatmaps, joints, scores = session.run(["heatmaps", "joints", "scores"], {"image": crops})
+    assert heatmaps.min() >= 0
+    assert np.allclose(heatmaps.sum(axis=(2, 3)), 1, atol=1e-4)
+    assert np.allclose(scores, heatmaps.max(axis=(2, 3)))
+    assert ((joints >= 0) & (joints <= 63)).all()
+
+
+def test_the_manifest_says_where_the_weights_come_from_and_how_exact_they_are(tiny_model_path):
+    model = onnx.load(tiny_model_path)
+    assert [p.key for p in model.metadata_props] == [METADATA_KEY]
+    assert {o.version for o in model.opset_import if o.domain == ""} == {18}
+    manifest = parse_manifest(model.metadata_props[0].value)
+    assert manifest.parity["pictures"] >= 64
+    assert manifest.parity["batch_sizes"] == [1, 5]
+    assert manifest.parity["joint_error"] <= 0.05
+    assert manifest.parity["heatmap_error"] <= 1e-3
+    assert manifest.parity["decoder_error"] <= 0.01
+    assert manifest.score == {"meaning": "peak"}
+    assert manifest.training["preset"] == "test"
+
+
+def test_the_file_tells_nothing_of_the_machine(tiny_model_path):
+    assert b"site-packages" not in tiny_model_path.read_bytes()
+    assert b".py" not in tiny_model_path.read_bytes()
+
+
+def test_upsampling_keeps_its_scales(tiny_model_path):
+    # With `sizes` instead, ONNX Runtime leaves its fast memory layout around every Resize.
+    model = onnx.load(tiny_model_path)
+    resizes = [node for node in model.graph.node if node.op_type == "Resize"]
+    assert resizes
+    assert all(len(node.input) == 3 and node.input[2] for node in resizes)
+
+
+def test_a_weight_changed_after_tracing_is_refused(traced):
+    checkpoint, model, data, crops = traced
+    check_parity(model, data, crops)
+    other = served_model(checkpoint)
+    with torch.no_grad():
+        other.network.heads[0].weight[0, 0] += 0.5
+    with pytest.raises(ParityError, match="differ by"):
+        check_parity(other, data, crops)
+
+
+def test_a_graph_that_decodes_differently_is_refused(traced):
+    _, model, data, crops = traced
+    graph = onnx.load_model_from_string(data)
+    for initializer in graph.graph.initializer:
+        values = onnx.numpy_helper.to_array(initializer)
+        if values.size == 1 and values.dtype == np.float32 and abs(float(values.reshape(-1)[0]) - 1.5) < 1e-6:
+            initializer.CopyFrom(onnx.numpy_helper.from_array(np.full_like(values, 1.7), initializer.name))
+            break
+    else:
+        pytest.fail("the cell offset is no longer a constant of 1.5: find another way to break the decoder")
+    with pytest.raises(ParityError, match="joints of PyTorch and ONNX Runtime differ by 0.28"):
+        check_parity(model, graph.SerializeToString(), crops)
+
+
+def test_flat_heatmaps_prove_nothing(traced):
+    checkpoint, _, _, crops = traced
+    weights = {k: torch.zeros_like(v) if k.startswith("heads") else v for k, v in checkpoint.weights.items()}
+    flat = served_model(replace(checkpoint, weights=weights))
+    data = trace(flat, (64, 64)).SerializeToString()
+    with pytest.raises(ParityError, match="heatmaps are flat"):
+        check_parity(flat, data, crops)
+
+
+def test_weights_that_are_not_finite_are_refused(traced):
+    checkpoint, _, _, crops = traced
+    broken = served_model(checkpoint)
+    with torch.no_grad():
+        broken.network.heads[0].bias[0] = float("nan")
+    with pytest.raises(ParityError, match="not finite"):
+        check_parity(broken, trace(broken, (64, 64)).SerializeToString(), crops)
+
+
+def test_a_gate_of_few_pictures_is_no_gate(traced):
+    _, model, data, crops = traced
+    with pytest.raises(ValueError, match="at least 64 pictures"):
+        check_parity(model, data, crops[:63])
+
+
+def test_the_gate_sees_different_pictures():
+    crops = gate_pictures(64, (64, 64), 1.25)
+    assert len({crop.tobytes() for crop in crops}) == 64
+
+
+def test_a_refusal_leaves_what_was_there(tmp_path, tiny_checkpoint_path, monkeypatch):
+    out = tmp_path / "model.onnx"
+    out.write_bytes(b"the old model")
+    monkeypatch.setattr("poseglass_export.gate.JOINT_TOLERANCE", -1.0)
+    with pytest.raises(ParityError):
+        export_model(tiny_checkpoint_path, out)
+    assert out.read_bytes() == b"the old model"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_mse_networks_give_clipped_maps(tmp_path, tiny_checkpoint_path):
+    path = tmp_path / "mse.pt"
+    checkpoint = load_checkpoint(tiny_checkpoint_path)
+    # An untrained head is clipped almost everywhere, and a clipped map is all ties.
+    weights = {k: v * 0.05 + 0.2 if k == "heads.0.bias" else v * 0.05 if k == "heads.0.weight" else v
+               for k, v in checkpoint.weights.items()}  # fmt: skip
+    replace(checkpoint, loss="mse", weights=weights).save(path)
+    manifest = export_model(path, tmp_path / "mse.onnx")
+    assert manifest.heatmap_activation == "clip"
+    session = onnxruntime.InferenceSession(tmp_path / "mse.onnx", providers=["CPUExecutionProvider"])
+    heatmaps = session.run(["heatmaps"], {"image": gate_pictures(3, (64, 64), 1.25)})[0]
+    assert heatmaps.min() >= 0
+    assert heatmaps.max() <= 1
+
+
+@pytest.mark.parametrize(("name", "version"), [("a name", 1), ("", 0), ("ok", 0), ("x" * 65, 1)])
+def test_names_and_versions_are_checked_first(tmp_path, tiny_checkpoint_path, name, version):
+    with pytest.raises(ManifestError):
+        export_model(tiny_checkpoint_path, tmp_path / "m.onnx", name or "m", version)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_checkpoint(tmp_path):
+    (tmp_path / "x.pt").write_text("hello")
+    with pytest.raises(CheckpointError, match="not a Poseglass checkpoint"):
+        export_model(tmp_path / "x.pt", tmp_path / "x.onnx")
+
+
+def test_the_manifest_is_the_checkpoints(tiny_model_path, tiny_checkpoint_path):
+    manifest = json.loads(onnx.load(tiny_model_path).metadata_props[0].value)
+    checkpoint = load_checkpoint(tiny_checkpoint_path)
+    assert manifest["joints"] == list(checkpoint.skeleton.joints)
+    assert manifest["box_padding"] == checkpoint.box_padding
+    assert manifest["input"] == {"height": 64, "width": 64}
+    assert manifest["architecture"] == "hourglass"

@@ -1,0 +1,168 @@
+"""`poseglass serve` as a process of its own."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from poseglass_core.manifest import METADATA_KEY, parse_manifest
+from poseglass_proto.v1 import pose_pb2 as pb
+from poseglass_proto.v1 import pose_pb2_grpc
+
+SERVE = [sys.executable, "-c", "import typer; from poseglass_server.commands import serve; typer.run(serve)"]
+
+
+def fails(*arguments: object) -> str:
+    """Runs a command that must refuse, with exit code 2 and one line; gives the line."""
+    done = subprocess.run([*SERVE, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert done.stderr.startswith("poseglass serve: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@contextmanager
+def running(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A server process, its address and its ready line."""
+    process = subprocess.Popen([*SERVE, "--port", "0", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.match(r"serving on (127\.0\.0\.1:\d+): ", line)
+        assert found, line
+        yield process, found[1], line
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def serve_tiny(tiny_model_path: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """The tiny model, served."""
+    with running("--model", tiny_model_path, "--threads", 1) as served:
+        yield served
+
+
+def memory_peak(pid: int) -> float:
+    """Most resident memory that a process ever had, in MB."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
+
+def test_it_says_what_it_serves_and_serves_it(serve_tiny, tiny_model_path, encode, picture):
+    _, address, line = serve_tiny
+    with grpc.insecure_channel(address) as channel:
+        pose = pose_pb2_grpc.PoseServiceStub(channel)
+        (model,) = pose.ListModels(pb.ListModelsRequest()).models
+        answer = pose.Predict(pb.PredictRequest(image=pb.Image(encoded=encode(picture))))
+    assert f"{model.ref.name} version {model.ref.version} (default); CPUExecutionProvider, 1 thread" in line
+    assert parse_manifest(model.manifest_json).name == model.ref.name
+    assert answer.provider == "CPUExecutionProvider"
+    assert len(answer.persons[0].joints) == 14
+
+
+def test_a_port_in_use_is_refused(serve_tiny, tiny_model_path):
+    port = serve_tiny[1].split(":")[1]
+    line = fails("--model", tiny_model_path, "--port", port)
+    assert f"127.0.0.1:{port}" in line
+    assert "in use" in line
+
+
+def test_a_foreign_address_is_refused(tiny_model_path):
+    assert "192.0.2.1" in fails("--model", tiny_model_path, "--host", "192.0.2.1", "--port", 0)
+
+
+def test_it_listens_where_it_is_told_and_nowhere_else(serve_tiny):
+    port = int(serve_tiny[1].split(":")[1])
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", port))
+
+
+def test_models_that_cannot_be_served_are_refused(tiny_model_path, tmp_path):
+    import onnx
+
+    assert "no such file" in fails("--model", tmp_path / "absent.onnx")
+    assert "horses" in fails("--model", "horses")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a model")
+    assert "broken.onnx" in fails("--model", broken)
+    unproven = onnx.load(str(tiny_model_path))
+    for entry in unproven.metadata_props:
+        if entry.key == METADATA_KEY:
+            entry.value = re.sub(r'"parity": \{[^{}]*(\{[^{}]*\}[^{}]*)*\}', '"parity": {}', entry.value)
+    onnx.save(unproven, str(tmp_path / "unproven.onnx"))
+    assert "parity" in fails("--model", tmp_path / "unproven.onnx")
+    assert "version" in fails("--model", tiny_model_path, "--model", tiny_model_path)
+
+
+def test_a_device_that_is_not_there_is_refused(tiny_model_path):
+    assert "cuda:7" in fails("--model", tiny_model_path, "--device", "cuda:7")
+    assert "device" in fails("--model", tiny_model_path, "--device", "abacus")
+
+
+def test_a_huge_valid_picture_is_refused_before_it_is_decoded(serve_tiny, refused, encode, picture):
+    one_colour = encode_one_colour(16_000)
+    process, address, _ = serve_tiny
+    with grpc.insecure_channel(address) as channel:
+        pose = pose_pb2_grpc.PoseServiceStub(channel)
+        good = pb.PredictRequest(image=pb.Image(encoded=encode(picture)))
+        pose.Predict(good)
+        before = memory_peak(process.pid)
+        bad = pb.PredictRequest(image=pb.Image(encoded=one_colour))
+        text = refused(lambda: pose.Predict(bad), grpc.StatusCode.INVALID_ARGUMENT, "image.encoded")
+        assert "max_pixels" in text or "limit" in text
+        assert memory_peak(process.pid) - before < 50
+        assert pose.Predict(good).persons
+
+
+def encode_one_colour(side: int) -> bytes:
+    """A complete PNG of one colour, made with little memory."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("1", (side, side), 1).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_what_is_in_flight(tiny_model_path, encode, number):
+    image = pb.Image(encoded=encode(np.zeros((1500, 2000, 3), np.uint8), "JPEG"))
+    requests = [pb.PredictRequest(request_id=f"p{i}", image=image) for i in range(20)]
+    with (
+        running("--model", tiny_model_path, "--grace", 60) as (process, address, _),
+        grpc.insecure_channel(address) as channel,
+    ):
+        answers = pose_pb2_grpc.PoseServiceStub(channel).PredictStream(iter(requests))
+        seen = [next(answers).request_id]
+        process.send_signal(number)
+        seen += [answer.request_id for answer in answers]
+        assert seen == [request.request_id for request in requests]
+        assert process.wait(20) == 0
+
+
+def test_watchers_are_told_and_do_not_hold_it_up(tiny_model_path):
+    with ExitStack() as stack:
+        process, address, _ = stack.enter_context(running("--model", tiny_model_path, "--grace", 60))
+        channel = stack.enter_context(grpc.insecure_channel(address))
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        process.terminate()
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        began = time.monotonic()
+        assert process.wait(50) == 0
+        assert time.monotonic() - began < 50  # the grace is for work, and there is none

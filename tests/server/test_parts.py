@@ -1,0 +1,94 @@
+"""The server's parts without a server: heatmap bytes, models by name, the map of errors."""
+
+from __future__ import annotations
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from poseglass_core.errors import InvalidInput, NotSupported
+from poseglass_core.poses import Heatmaps
+from poseglass_proto.v1 import pose_pb2 as pb
+from poseglass_server.convert import encode_heatmaps
+from poseglass_server.errors import (
+    LONGEST_TEXT,
+    Expired,
+    MessageTooLarge,
+    ShuttingDown,
+    Unimplemented,
+    UnknownModel,
+    to_status,
+)
+from poseglass_server.models import Models
+
+VALUES = arrays.arrays(
+    np.float32,
+    arrays.array_shapes(min_dims=3, max_dims=3, max_side=6),
+    elements=st.floats(0, 1, width=32),
+)
+AFFINE = np.array([[4.5, -0.25, 1 / 3], [0.25, 4.5, 7.0]])
+
+
+@given(VALUES, st.booleans())
+def test_heatmap_bytes_hold_the_values(values, transposed):
+    if transposed:
+        values = values.transpose(0, 2, 1)  # not C order in memory
+    for kind, dtype, error in ((pb.FLOAT32, "<f4", 0.0), (pb.FLOAT16, "<f2", 2**-11), (pb.UINT8, "u1", 0.502 / 255)):
+        message = encode_heatmaps(Heatmaps(values, AFFINE), kind)
+        back = np.frombuffer(message.data, dtype).reshape(message.shape).astype(np.float64)
+        if kind == pb.UINT8:
+            back *= np.array(message.scale)[:, None, None]
+        assert np.abs(back - values).max() <= error * values.max() + 1e-37
+        assert list(message.to_image) == AFFINE.ravel().tolist()
+
+
+def test_models_need_names_of_their_own(make_network):
+    with pytest.raises(ValueError, match="no model"):
+        Models([])
+    with pytest.raises(ValueError, match="'a' version 2"):
+        Models([make_network("a", 1), make_network("a", 2), make_network("a", 2)])
+
+
+def test_the_newest_version_is_the_greatest_not_the_last(make_network):
+    models = Models([make_network("a", 9), make_network("a", 10), make_network("b", 1), make_network("a", 2)])
+    assert models.default.ref.version == 10
+    assert models.get("a", 0).ref.version == 10
+    assert [(m.ref.name, m.ref.version) for m in models] == [("a", 10), ("a", 9), ("a", 2), ("b", 1)]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "detail"),
+    [
+        (InvalidInput("boxes[0].x", "is wrong"), grpc.StatusCode.INVALID_ARGUMENT, error_details_pb2.BadRequest),
+        (UnknownModel("model", "is not here"), grpc.StatusCode.NOT_FOUND, error_details_pb2.BadRequest),
+        (NotSupported("no"), grpc.StatusCode.FAILED_PRECONDITION, error_details_pb2.PreconditionFailure),
+        (MessageTooLarge("too large"), grpc.StatusCode.RESOURCE_EXHAUSTED, error_details_pb2.ErrorInfo),
+        (Expired("late"), grpc.StatusCode.DEADLINE_EXCEEDED, None),
+        (ShuttingDown("closing"), grpc.StatusCode.UNAVAILABLE, None),
+        (Unimplemented("not here"), grpc.StatusCode.UNIMPLEMENTED, None),
+        (KeyError("secret"), grpc.StatusCode.INTERNAL, error_details_pb2.RequestInfo),
+        (ValueError("secret"), grpc.StatusCode.INTERNAL, error_details_pb2.RequestInfo),
+    ],
+)
+def test_every_error_has_its_code_and_details(error, code, detail):
+    status = to_status(error, "r")
+    assert status.code == code.value[0]
+    assert [any_.Is(detail.DESCRIPTOR) for any_ in status.details] == ([] if detail is None else [True])
+    assert "secret" not in str(status)
+
+
+def test_an_unknown_failure_without_an_id_gets_one(caplog):
+    message = to_status(RuntimeError("secret"), "").message
+    assert message.split("'")[1] in caplog.text
+
+
+@given(st.text(min_size=LONGEST_TEXT, max_size=3000))
+def test_long_texts_fit_into_headers(text):
+    status = to_status(InvalidInput("outputs.joints[0]", f"{text}; use others"), "r")
+    assert len(status.message.encode()) <= LONGEST_TEXT + 10
+    assert status.message.endswith("; use others")
+    assert status.ByteSize() < 4000

@@ -1,0 +1,28 @@
+"""Where PyTorch computes."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+
+class DeviceError(ValueError):
+    """A device that was asked for and is not here."""
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name: "cpu"; "cuda" or "cuda:N"; or "auto", CUDA where it works.
+
+    Raises:
+        DeviceError: no such device here; nothing else is taken instead.
+    """
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", name)
+    if match is None:
+        raise DeviceError(f"device must be auto, cpu, cuda or cuda:N, not {name!r}")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if there else "cpu")
+    if name.startswith("cuda") and int(match[1] or 0) >= there:
+        raise DeviceError(f"device {name!r} was asked for, but PyTorch finds {there or 'no'} CUDA devices here")
+    return torch.device(name)

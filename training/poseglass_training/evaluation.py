@@ -1,0 +1,206 @@
+"""Accuracy of anything that answers requests for poses: a model in this process, a checkpoint, a server. No torch here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseglass_core.errors import InvalidInput
+from poseglass_core.metrics import PckResult, pck, reference_lengths
+from poseglass_core.poses import Locate, ModelRef, Pose, PoseRequest, Prediction
+from poseglass_runtime.images import decode_image
+from poseglass_training.annotations import AnnotationError, KeypointData, Person
+from poseglass_training.pasting import Pasting, encode_png
+
+Mode = Literal["box", "whole"]
+
+Predict = Callable[[Any, PoseRequest], Prediction]
+"""A picture, pixels [H, W, 3] RGB or the bytes of its file, and a request -> the answer."""
+
+THRESHOLD = 0.2
+"""Of PCK: a joint is right within this share of the reference length."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model found the joints of some people.
+
+    Attributes:
+        data: name of the data set.
+        protocol: how it was measured, in words.
+        result: PCK, per joint, with interval and counts.
+        found: people counted for whom somebody was found at all.
+        joints: the joints compared: those that both the data and the model name.
+        only_in_data, only_in_model: the joints that were left out for that.
+        model: the weights that answered, None where nobody was asked for.
+        provider: what ran them.
+        seconds: from the first picture to the last answer.
+    """
+
+    data: str
+    protocol: str
+    result: PckResult
+    found: int
+    joints: tuple[str, ...]
+    only_in_data: tuple[str, ...]
+    only_in_model: tuple[str, ...]
+    model: ModelRef | None
+    provider: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `data`, `protocol`, `pck`, `per_joint` and `interval` as a manifest's `evaluation` has them."""
+        model = self.model
+        return {
+            "data": self.data,
+            "protocol": self.protocol,
+            "pck": round(self.result.pck, 2),
+            "interval": [round(side, 2) for side in self.result.interval],
+            "per_joint": {name: round(rate, 2) for name, rate in self.result.per_joint.items()},
+            "people": self.result.people,
+            "left_out": self.result.left_out,
+            "found": self.found,
+            "only_in_data": list(self.only_in_data),
+            "only_in_model": list(self.only_in_model),
+            "model": None if model is None else {"name": model.name, "version": model.version, "sha256": model.sha256},
+            "provider": self.provider,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def evaluate(
+    predict: Predict,
+    data: KeypointData,
+    mode: Mode = "box",
+    flip: bool = False,
+    encoded: bool = False,
+    pasting: Pasting | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Evaluation:
+    """Measure PCK@0.2 as the project's protocol says.
+
+    A labelled joint is right when it lies within 0.2 x the reference length (the data's reference pair, or its box's
+    longer side) of its label. People without that length, or with one under 8 pixels, are left out. Where nobody is
+    found, every labelled joint is wrong. The figure is the mean over joints of their rates.
+
+    Args:
+        predict: anything that answers.
+        data: labelled people.
+        mode: "box": each person's box is given. "whole": none is, and the one person found in the whole picture is
+            compared with everybody labelled in it.
+        flip: whether the mirrored crops are averaged in.
+        encoded: whether `predict` takes the bytes of picture files; else it gets pixels.
+        pasting: puts each picture somewhere on a larger background first.
+        on_progress: called with (people done, people).
+
+    Raises:
+        AnnotationError: no people, a picture cannot be read or be asked about, or model and data share no joint.
+        ValueError: nobody has a reference length.
+    """
+    if not data.people:
+        raise AnnotationError(f"{data.name}: there are no people to evaluate on")
+    count, joints = len(data.people), data.skeleton.joints
+    predicted = np.full((count, len(joints), 2), np.nan)
+    truth, lengths = np.zeros((count, len(joints), 2)), np.full(count, np.nan)
+    visible = np.stack([person.visible for person in data.people])
+    found, model_joints, last = 0, None, None
+    began = time.perf_counter()
+    done = 0
+    for path, group in groupby(data.people, key=lambda person: person.image):
+        content, people = _scene(path, list(group), encoded, pasting)
+        rows = range(done, done + len(people))
+        truth[rows] = [person.joints for person in people]
+        boxes = np.array([person.box.to_list() for person in people])
+        lengths[rows] = reference_lengths(data.skeleton, truth[rows], visible[rows], boxes)
+        asked = [i for i in rows if np.isfinite(lengths[i])]
+        if asked:
+            last = _ask(predict, content, [people[i - done] for i in asked], mode, flip)
+            for row, pose in zip(asked, _matched(last.poses, len(asked), mode), strict=True):
+                if pose is None:
+                    continue
+                found += 1
+                model_joints = pose.skeleton.joints
+                _require_shared(data, model_joints)
+                for name in pose.names:
+                    if name in joints:
+                        predicted[row, joints.index(name)] = pose[name][1:3]
+        done += len(people)
+        on_progress(done, count)
+    seconds = time.perf_counter() - began
+    named = joints if model_joints is None else model_joints
+    shared = tuple(name for name in joints if name in named)
+    return Evaluation(
+        data=data.name,
+        protocol=_protocol(data, mode, flip, pasting),
+        result=pck(data.skeleton, predicted, truth, visible, lengths, THRESHOLD, shared),
+        found=found,
+        joints=shared,
+        only_in_data=tuple(name for name in joints if name not in named),
+        only_in_model=tuple(name for name in named if name not in joints),
+        model=None if last is None else last.model,
+        provider="" if last is None else last.provider,
+        seconds=seconds,
+    )
+
+
+def _scene(
+    path: Path, people: list[Person], encoded: bool, pasting: Pasting | None
+) -> tuple[bytes | NDArray[np.uint8], list[Person]]:
+    """What the predictor is shown, and where the people are in it."""
+    try:
+        content = path.read_bytes()
+        if encoded and pasting is None:
+            return content, people
+        image = decode_image(content)
+    except OSError as error:
+        raise AnnotationError(f"{path}: the picture cannot be read ({error.strerror})") from None
+    except InvalidInput as error:
+        raise AnnotationError(f"{path}: {error.reason}") from None
+    if pasting is None:
+        return image, people
+    image, people = pasting.paste(image, people)
+    return (encode_png(image) if encoded else image), people
+
+
+def _ask(
+    predict: Predict, content: bytes | NDArray[np.uint8], people: Sequence[Person], mode: Mode, flip: bool
+) -> Prediction:
+    boxes = [person.box for person in people] if mode == "box" else []
+    try:
+        return predict(content, PoseRequest(boxes=boxes, locate=Locate.WHOLE_IMAGE, flip_test=flip))
+    except InvalidInput as error:
+        raise AnnotationError(f"{people[0].image}: {error}") from None
+
+
+def _matched(poses: Sequence[Pose], count: int, mode: Mode) -> list[Pose | None]:
+    """The pose to compare with each person: that of their box, or the one that was found."""
+    if mode == "whole":
+        return [poses[0] if poses else None] * count
+    return [poses[i] if i < len(poses) else None for i in range(count)]
+
+
+def _require_shared(data: KeypointData, model_joints: tuple[str, ...]) -> None:
+    if not set(data.skeleton.joints) & set(model_joints):
+        raise AnnotationError(
+            f"{data.name} and the model name no joint in common: the data has {', '.join(data.skeleton.joints)}; "
+            f"the model has {', '.join(model_joints)}"
+        )
+
+
+def _protocol(data: KeypointData, mode: Mode, flip: bool, pasting: Pasting | None) -> str:
+    """The protocol in words, as reports state it."""
+    reference = data.skeleton.reference
+    length = "the box's longer side" if isinstance(reference, str) else " – ".join(reference)
+    parts = [f"PCK@{THRESHOLD:g} of {length}", "box given" if mode == "box" else "whole image"]
+    if flip:
+        parts.append("flip test")
+    if pasting is not None:
+        parts.append(pasting.describe())
+    return ", ".join(parts)

@@ -1,0 +1,70 @@
+"""A checkpoint, run by PyTorch, in the place of an exported model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from poseglass_core.poses import ModelRef
+from poseglass_runtime.outputs import RawOutputs
+from poseglass_training.checkpoint import load_checkpoint
+from poseglass_training.decoder import EPSILON, decode
+from poseglass_training.devices import pick_device
+from poseglass_training.loop import normalise
+from poseglass_training.manifests import STRIDE, manifest_of
+from poseglass_training.targets import activate
+
+BATCH = 32
+"""Crops a pass; more are split."""
+
+
+class TorchEngine:
+    """What `poseglass_runtime.predictor.Predictor` needs of an engine, computed by PyTorch in float32.
+
+    Args:
+        path: the checkpoint.
+        device: "cpu", "cuda", "cuda:N" or "auto".
+
+    Attributes:
+        manifest: as an export would write it, without a parity record.
+        ref: name (the file's), version 1, and hash of the file.
+        provider: "PyTorch".
+
+    Raises:
+        CheckpointError: the file is no checkpoint.
+        DeviceError: the device is not here.
+    """
+
+    provider = "PyTorch"
+
+    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+        path = Path(path)
+        self._device = pick_device(device)
+        checkpoint = load_checkpoint(path)
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)[:64]
+        self.manifest = manifest_of(checkpoint, name)
+        self.ref = ModelRef(name, 1, hashlib.sha256(path.read_bytes()).hexdigest())
+        self._loss = checkpoint.loss
+        self._network = checkpoint.network().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def run(self, crops: NDArray[np.uint8]) -> RawOutputs:
+        """Infer crops.
+
+        Args:
+            crops: [N, H, W, 3] RGB at the model's input size, N >= 1.
+        """
+        parts = [self._run(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH)]
+        heatmaps, joints, scores = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return RawOutputs(heatmaps, joints, scores)
+
+    @torch.inference_mode()
+    def _run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        images = normalise(torch.from_numpy(np.ascontiguousarray(crops)).to(self._device))
+        heatmaps = activate(self._network(images)[-1], self._loss)
+        joints, scores = decode(heatmaps, EPSILON[self._loss], STRIDE)
+        return heatmaps.cpu().numpy(), joints.cpu().numpy(), scores.cpu().numpy()
