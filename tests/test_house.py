@@ -91,12 +91,13 @@ def test_imports_stay_light(modules, absent):
 
 def test_generated_code_is_what_the_contract_generates(tmp_path):
     import google.rpc.status_pb2
+    import grpc_tools
     from grpc_tools import protoc
 
-    include = Path(google.rpc.status_pb2.__file__).parents[2]
+    includes = [ROOT / "proto", Path(google.rpc.status_pb2.__file__).parents[2], Path(grpc_tools.__file__).parent / "_proto"]
     source = "poseglass_proto/v1/pose.proto"
     outs = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python")]
-    assert protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"-I{include}", *outs, source]) == 0
+    assert protoc.main(["protoc", *(f"-I{folder}" for folder in includes), *outs, source]) == 0
     for name in ("pose_pb2.py", "pose_pb2.pyi", "pose_pb2_grpc.py"):
         fresh = (tmp_path / "poseglass_proto" / "v1" / name).read_text("utf-8")
         assert (ROOT / "proto" / "poseglass_proto" / "v1" / name).read_text("utf-8") == fresh, "run `make proto`"

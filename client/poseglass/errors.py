@@ -220,6 +220,10 @@ def from_status(status: status_pb2.Status, address: str = "") -> PoseglassError:
     return ServerError(f"the server failed ({name}: {message})", name)
 
 
+_LOST = "Internal error from Core"
+"""What `grpc.aio` may say instead of the server's own status when a write meets the end of a call (grpc/grpc#36066)."""
+
+
 def from_rpc_error(error: grpc.RpcError, address: str = "") -> PoseglassError:
     """The error that a failed call stands for.
 
@@ -228,6 +232,8 @@ def from_rpc_error(error: grpc.RpcError, address: str = "") -> PoseglassError:
         address: of the server.
     """
     call: Any = error
+    if call.details() == _LOST:
+        return ServerError("the server ended the stream while a picture was on its way to it")
     status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")
     for key, value in call.trailing_metadata() or ():
         if key == "grpc-status-details-bin":

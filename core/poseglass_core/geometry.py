@@ -167,27 +167,30 @@ def warp(image: NDArray[np.uint8], affine: Affine, size: tuple[int, int]) -> NDA
     inverse = invert(affine)
     corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]], dtype=np.float64)
     reach = transform(inverse, corners)
-    left, top = np.maximum(np.floor(reach.min(axis=0)).astype(np.int64) - 1, 0)
-    right, bottom = np.minimum(np.ceil(reach.max(axis=0)).astype(np.int64) + 2, image.shape[1::-1])
+    left, top = np.clip(np.floor(reach.min(axis=0)) - 1, 0, image.shape[1::-1]).astype(np.int64)
+    right, bottom = np.clip(np.ceil(reach.max(axis=0)) + 2, 0, image.shape[1::-1]).astype(np.int64)
     if left >= right or top >= bottom:
         return empty
     part = image[top:bottom, left:right]
-    factor = max(int(1.0 / math.sqrt(abs(np.linalg.det(affine[:, :2])))), 1)
-    if factor > 1:
-        down = -(-part.shape[0] // factor), -(-part.shape[1] // factor)
+    shrink = max(int(1.0 / math.sqrt(abs(np.linalg.det(affine[:, :2])))), 1)
+    # Never by more than there are pixels: under a box much larger than the picture the border would take gigabytes.
+    factor_y, factor_x = min(shrink, part.shape[0]), min(shrink, part.shape[1])
+    if max(factor_y, factor_x) > 1:
+        down = -(-part.shape[0] // factor_y), -(-part.shape[1] // factor_x)
         part = cv2.copyMakeBorder(  # type: ignore[assignment]
             part,
             0,
-            down[0] * factor - part.shape[0],
+            down[0] * factor_y - part.shape[0],
             0,
-            down[1] * factor - part.shape[1],
+            down[1] * factor_x - part.shape[1],
             cv2.BORDER_CONSTANT,
             value=(0, 0, 0),
         )
         part = cv2.resize(part, down[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    # part pixel p is image pixel factor * p + (factor - 1) / 2 + (left, top).
-    offset = (factor - 1) / 2
-    to_image = np.array([[factor, 0.0, left + offset], [0.0, factor, top + offset]], dtype=np.float64)
+    # part pixel p is image pixel factor * p + (factor - 1) / 2 + (left, top), along each axis.
+    to_image = np.array(
+        [[factor_x, 0.0, left + (factor_x - 1) / 2], [0.0, factor_y, top + (factor_y - 1) / 2]], dtype=np.float64
+    )
     return cv2.warpAffine(  # type: ignore[return-value]
         np.ascontiguousarray(part), compose(affine, to_image), (width, height), flags=cv2.INTER_LINEAR
     )

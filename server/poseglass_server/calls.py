@@ -11,12 +11,13 @@ class Calls:
     """Counts the calls that work is done for, until their answers are sent.
 
     Attributes:
+        count: calls in progress.
         stop_reading: set when streams should answer what they have read and end.
     """
 
     def __init__(self) -> None:
         self.stop_reading = asyncio.Event()
-        self._count = 0
+        self.count = 0
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -29,13 +30,13 @@ class Calls:
         """
         if self._closing:
             raise ShuttingDown("the server is shutting down; send the call to another one, or again later")
-        self._count += 1
+        self.count += 1
         self._idle.clear()
         context.add_done_callback(self._leave)  # type: ignore[arg-type]
 
     def _leave(self, ctx: Context) -> None:  # noqa: ARG002 - the callback's signature
-        self._count -= 1
-        if self._count == 0:
+        self.count -= 1
+        if self.count == 0:
             self._idle.set()
 
     async def close(self, grace: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import any_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -64,6 +64,9 @@ def to_status(error: Exception, request_id: str) -> status_pb2.Status:
         case InvalidInput():
             code = grpc.StatusCode.INVALID_ARGUMENT
             detail = _bad_request(error.field, error.reason)
+        case DecodeError():
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            error = RuntimeError("the message is not what poseglass/v1/pose.proto says; generate the client from it")
         case UnknownModel():
             code = grpc.StatusCode.NOT_FOUND
             detail = _bad_request(error.field, error.reason)

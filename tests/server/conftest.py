@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -92,6 +93,13 @@ class Running:
     loop: asyncio.AbstractEventLoop
     pose: pose_pb2_grpc.PoseServiceStub
     channel: grpc.Channel
+
+    def wait_for_calls(self, count: int) -> None:
+        """Until that many calls are in progress: what the client has done has reached the server."""
+        end = time.monotonic() + 20
+        while self.server._calls.count != count:
+            assert time.monotonic() < end, f"{self.server._calls.count} calls are in progress, not {count}"
+            time.sleep(0.005)
 
     def stop(self, grace: float = 10.0) -> Future[None]:
         """Begin to stop the server."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,7 @@ def test_the_newest_version_is_the_greatest_not_the_last(make_network):
     ("error", "code", "detail"),
     [
         (InvalidInput("boxes[0].x", "is wrong"), grpc.StatusCode.INVALID_ARGUMENT, error_details_pb2.BadRequest),
+        (DecodeError("secret"), grpc.StatusCode.INVALID_ARGUMENT, None),
         (UnknownModel("model", "is not here"), grpc.StatusCode.NOT_FOUND, error_details_pb2.BadRequest),
         (NotSupported("no"), grpc.StatusCode.FAILED_PRECONDITION, error_details_pb2.PreconditionFailure),
         (MessageTooLarge("too large"), grpc.StatusCode.RESOURCE_EXHAUSTED, error_details_pb2.ErrorInfo),

@@ -241,6 +241,7 @@ def test_a_call_that_expired_or_was_cancelled_costs_nothing(serving, network, pn
         assert caught.value.code() is CODE.DEADLINE_EXCEEDED
         assert "deadline" in caught.value.details()
         cancelled.cancel()
+        running.wait_for_calls(1)
         network.go.set()
         assert first.result(20).persons
         assert running.pose.Predict(request).persons

@@ -77,7 +77,9 @@ def load_coco(path: str | Path, images: str | Path | None = None) -> KeypointDat
     folder = image_folder(path) if images is None else Path(images)
     try:
         return _parse(path, content, folder)
-    except (KeyError, TypeError, IndexError) as error:
+    except AnnotationError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise AnnotationError(f"{path}: not COCO keypoint JSON ({type(error).__name__}: {error})") from None
 
 
@@ -102,6 +104,8 @@ def _parse(path: Path, content: dict[str, Any], folder: Path) -> KeypointData:
     if category is None:
         raise AnnotationError(f"{path}: no category lists `keypoints`; is this a detection file?")
     names = category["keypoints"]
+    if any(not 1 <= end <= len(names) for limb in category.get("skeleton", ()) for end in limb):
+        raise AnnotationError(f"{path}: `skeleton` must count the keypoints from 1 to {len(names)}")
     limbs = [(names[a - 1], names[b - 1]) for a, b in category.get("skeleton", ())]
     skeleton = skeleton_from_names(names, limbs)
     info = content.get("info", {})
@@ -118,6 +122,8 @@ def _parse(path: Path, content: dict[str, Any], folder: Path) -> KeypointData:
                 f"{path}: annotation {number} has {values.size} keypoint numbers, not 3 x {len(names)} joints"
             )
         values = values.reshape(-1, 3)
+        if not np.isfinite(values).all():
+            raise AnnotationError(f"{path}: annotation {number} has a keypoint that is not a finite number")
         visible = values[:, 2] > 0
         if not visible.any():
             continue

@@ -26,3 +26,10 @@ def pick_device(name: str) -> torch.device:
     if name.startswith("cuda") and int(match[1] or 0) >= there:
         raise DeviceError(f"device {name!r} was asked for, but PyTorch finds {there or 'no'} CUDA devices here")
     return torch.device(name)
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether the processor computes in bfloat16 natively."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

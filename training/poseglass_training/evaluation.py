@@ -1,4 +1,4 @@
-"""Accuracy of anything that answers requests for poses: a model in this process, a checkpoint, a server. No torch here."""
+"""Accuracy of whatever answers requests for poses: a model in this process, a checkpoint, a server. Needs no torch."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def evaluate(
         on_progress: called with (people done, people).
 
     Raises:
-        AnnotationError: no people, a picture cannot be read or be asked about, or model and data share no joint.
-        ValueError: nobody has a reference length.
+        AnnotationError: nobody has a reference length, a picture cannot be read or be asked about, or model and data
+            share no joint.
     """
     if not data.people:
         raise AnnotationError(f"{data.name}: there are no people to evaluate on")
@@ -134,6 +134,8 @@ def evaluate(
         done += len(people)
         on_progress(done, count)
     seconds = time.perf_counter() - began
+    if not np.isfinite(lengths).any():
+        raise AnnotationError(f"{data.name}: no person has a reference length, so PCK is not defined for them")
     named = joints if model_joints is None else model_joints
     shared = tuple(name for name in joints if name in named)
     return Evaluation(

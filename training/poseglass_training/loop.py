@@ -21,6 +21,7 @@ from poseglass_training.batches import Batch, CropDataset, crop_batches
 from poseglass_training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from poseglass_training.crops import SampleSource
 from poseglass_training.decoder import EPSILON, decode
+from poseglass_training.devices import bf16_pays
 from poseglass_training.networks import Network, build
 from poseglass_training.presets import Preset
 from poseglass_training.schedule import average_decay, learning_rate
@@ -56,13 +57,6 @@ class Diverged(RuntimeError):
 def normalise(images: Tensor) -> Tensor:
     """uint8 [N, H, W, 3] to [N, 3, H, W] in -1 ... 1, the layout that convolutions are fastest in."""
     return images.permute(0, 3, 1, 2).float().mul_(2 / 255).sub_(1)  # a permuted NHWC tensor is channels_last
-
-
-def bf16_pays(device: torch.device) -> bool:
-    """Whether the processor computes in bfloat16 natively."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def train_epoch(

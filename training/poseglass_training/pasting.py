@@ -1,4 +1,4 @@
-"""Labelled pictures pasted onto larger backgrounds, to see whether a person is found anywhere. No torch here."""
+"""Labelled pictures pasted onto larger backgrounds, to see whether a person is found anywhere. Needs no torch."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def backgrounds_of(source: str | Path) -> list[Path]:
     """Pictures to paste onto.
 
     Args:
-        source: a folder of pictures, all of them taken; or a COCO annotation file, whose pictures without any annotation
-            are taken.
+        source: a folder of pictures, all of which are taken; or a COCO annotation file, of which those without any
+            annotation are.
 
     Raises:
         AnnotationError: there is no such thing, or no picture in it.

@@ -69,10 +69,11 @@ class Preset:
             replace(self.network, input_size=(phase.size, phase.size))  # raises where the network cannot take it
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
-        if min(self.sigma, self.learning_rate, self.box_padding, self.batch_size) <= 0 or self.weight_decay < 0:
-            raise ValueError(
-                "sigma, learning_rate, box_padding and batch_size must be positive, weight_decay not negative"
-            )
+        for name in ("sigma", "learning_rate", "box_padding", "batch_size"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name):g}")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay must not be negative, but is {self.weight_decay:g}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and under 1, not {self.ema:g}")
 
@@ -86,7 +87,7 @@ PRESETS: dict[str, Preset] = {
     # About the same GMAC without a way back from coarse to fine.
     "cnn": Preset(
         CnnConfig(joints=1, widths=(24, 48, 96, 192, 320), convolutions=(1, 2, 2, 2, 3), input_size=(192, 192)),
-        phases=(Phase(128, 14), Phase(192, 10)),
+        phases=(Phase(128, 10), Phase(192, 6)),
     ),
     # For trying things out: minutes on a laptop.
     "tiny": Preset(

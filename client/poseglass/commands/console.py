@@ -98,7 +98,7 @@ def print_prediction(console: Console, title: str, prediction: Prediction) -> No
     for number, pose in enumerate(prediction.poses, 1):
         box = ", ".join(f"{side:.0f}" for side in pose.box.to_list()[:4])
         table = Table(
-            title=f"person {number} · score {pose.score:.2f} · box {box}",
+            title=f"person {number} · score {pose.score:.3f} · box {box}",
             title_justify="left",
             title_style="",
             header_style="bold",
@@ -107,5 +107,5 @@ def print_prediction(console: Console, title: str, prediction: Prediction) -> No
         for name in ("x", "y", "score"):
             table.add_column(name, justify="right")
         for joint in pose:
-            table.add_row(escape(joint.name), f"{joint.x:.1f}", f"{joint.y:.1f}", f"{joint.score:.2f}")
+            table.add_row(escape(joint.name), f"{joint.x:.1f}", f"{joint.y:.1f}", f"{joint.score:.3f}")
         console.print(table)

@@ -86,11 +86,11 @@ def examine() -> Iterator[Check]:
     yield Check("poseglass", "ok", version("poseglass"))
     for distribution, module in BASE.items():
         yield _package(distribution, module, "pip install --force-reinstall poseglass")
-    usable = {}
+    usable: dict[str, bool] = {}
     for extra, packages in EXTRAS.items():
         found = [_package(name, module, f'pip install "poseglass[{extra}]"') for name, module in packages.items()]
         yield from found
-        usable[extra] = all(check.state == "ok" for check in found)
+        usable[extra] = all(check.state == "ok" for check in found) and (extra != "export" or all(usable.values()))
         if not usable[extra]:
             todo = f'pip install "poseglass[{extra}]"'
             yield Check(f"extra [{extra}]", "absent", f"needed to {WHAT_FOR[extra]}", todo)

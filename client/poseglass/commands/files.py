@@ -48,7 +48,10 @@ def find_pictures(arguments: Sequence[str]) -> list[Path]:
             wrong.append(f"{argument}: no such file or folder; check the path")
     if wrong:
         raise InvalidRequest("", "; ".join(wrong))
-    return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+    once: dict[Path, Path] = {}
+    for path in found:
+        once.setdefault(path.resolve(), path)
+    return list(once.values())
 
 
 def _is_picture(path: Path) -> bool:
@@ -91,7 +94,7 @@ def output_names(files: Sequence[Path]) -> dict[Path, str]:
                 names[file] = name
                 taken.add(name.casefold())
             number += 1
-    return names
+    return {file: names[file] for file in files}
 
 
 def output_folder(path: Path) -> Path:

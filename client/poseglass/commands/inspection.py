@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +53,7 @@ def inspect(
     if weights is not None:
         person = prediction.poses[0].box if prediction.poses else Box(0, 0, picture.shape[1], picture.shape[0])
         for name, sheet in _layer_sheets(weights, picture, person).items():
-            path = out / f"{image.stem}-{name}.png"
+            path = out / f"{image.stem}-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.png"
             save_picture(path, sheet)
             console.print(str(path), markup=False)
 

@@ -45,7 +45,7 @@ NOT_THE_PICTURE = (
 
 
 def predict(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders, quoted globs.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Pictures, folders, quoted globs.")],
     box: Annotated[
         list[str] | None, typer.Option(metavar="X,Y,W,H[,ANGLE]", help="A person's box in pixels; repeatable.")
     ] = None,

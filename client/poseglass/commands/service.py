@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 import poseglass_models
 from poseglass.cli import FAILED, complain
@@ -33,15 +33,15 @@ def models(
     if as_json:
         typer.echo(json.dumps([_as_json(info) for info in found], indent=2, ensure_ascii=False))
         return
-    table = Table(header_style="bold")
-    for column in ("model", "version", "state", "joints", "input", "PCK@0.2", "licence of the weights"):
-        table.add_column(column)
+    if not found:
+        typer.echo(f"{server or 'this installation'} has no models")
+        return
+    console = stdout()
     for info in found:
-        state = f"{info.state.lower()}{' (default)' if info.is_default else ''}"
-        accuracy = "\n".join(_accuracy(row) for row in info.manifest.get("evaluation", ()))
-        cells = [info.ref.name, str(info.ref.version), info.reason or state, str(len(info.joints)), _input(info)]
-        table.add_row(*(escape(cell) for cell in [*cells, accuracy or "not measured", info.licence]))
-    stdout().print(table, soft_wrap=False)
+        state = info.state.lower() + (", default" if info.is_default else "")
+        console.print(f"[bold]{escape(info.ref.name)}[/bold] version {info.ref.version} · {state}")
+        for what, text in _facts(info):
+            console.print(f"  {what:9}{escape(text)}")
 
 
 def health(
@@ -76,17 +76,22 @@ def _shipped(name: str) -> ModelInfo:
     )
 
 
-def _input(info: ModelInfo) -> str:
-    size = info.manifest.get("input")
-    return f"{size['width']} x {size['height']}" if size else ""
-
-
-def _accuracy(row: Any) -> str:
-    """One result of a manifest: the figure, its interval, and how it was measured."""
-    interval = row.get("interval")
-    spread = f" ({interval[0]:.1f}-{interval[1]:.1f})" if interval else ""
-    what = ", ".join(str(row[key]) for key in ("data", "protocol") if row.get(key))
-    return f"{row['pck']:.1f}{spread} {what}" if "pck" in row else what
+def _facts(info: ModelInfo) -> Iterator[tuple[str, str]]:
+    """What to say of a model, line by line."""
+    if info.reason:
+        yield "because", info.reason
+    if info.joints:
+        yield "joints", f"{len(info.joints)}: {', '.join(info.joints)}"
+    if size := info.manifest.get("input"):
+        yield "input", f"{size['width']} x {size['height']} pixels"
+    for row in info.manifest.get("evaluation", ()):
+        interval = row.get("interval")
+        spread = f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
+        how = ", ".join(str(row[key]) for key in ("data", "protocol") if row.get(key))
+        if "pck" in row:
+            yield "PCK@0.2", f"{row['pck']:.1f}{spread}: {how}"
+    if info.licence:
+        yield "licence", info.licence
 
 
 def _as_json(info: ModelInfo) -> dict[str, Any]:

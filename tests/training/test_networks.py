@@ -1,0 +1,86 @@
+"""Networks: shapes, settings that cannot be, and stages that can be looked at."""
+
+import pytest
+import torch
+
+from poseglass_training.networks import CnnConfig, HourglassConfig, build, config_from_json
+
+SMALL = {"features": 8, "depth": 2}
+
+
+@pytest.mark.parametrize("stacks", [1, 2])
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_an_hourglass_gives_heatmaps_at_every_stack(stacks, size):
+    network = build(HourglassConfig(joints=5, stacks=stacks, input_size=size, **SMALL))
+    heatmaps = network(torch.zeros(2, 3, *size))
+    assert len(heatmaps) == stacks
+    assert all(maps.shape == (2, 5, size[0] // 4, size[1] // 4) for maps in heatmaps)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_the_plain_network_gives_heatmaps_of_the_same_shape(size):
+    network = build(CnnConfig(joints=5, widths=(4, 8, 8, 16, 16), hidden=16, input_size=size))
+    (heatmaps,) = network(torch.zeros(2, 3, *size))
+    assert heatmaps.shape == (2, 5, size[0] // 4, size[1] // 4)
+
+
+def test_the_plain_network_does_not_look_beyond_its_features():
+    """A cell's heatmap patch is decoded from that cell's features alone: a far corner cannot change it."""
+    torch.manual_seed(0)
+    network = build(CnnConfig(joints=1, widths=(4, 4), convolutions=(1, 1), hidden=8, input_size=(64, 64))).eval()
+    picture = torch.randn(1, 3, 64, 64)
+    changed = picture.clone()
+    changed[..., 32:, 32:] += 1
+    before, after = network(picture)[0], network(changed)[0]
+    assert torch.equal(before[..., :6, :6], after[..., :6, :6])
+    assert not torch.equal(before, after)
+
+
+def test_an_hourglass_sees_the_whole_picture():
+    torch.manual_seed(0)
+    network = build(HourglassConfig(joints=1, stacks=1, features=8, depth=4, input_size=(64, 64))).eval()
+    picture = torch.randn(1, 3, 64, 64, requires_grad=True)
+    network(picture)[-1][0, 0, 0, 0].backward()
+    assert picture.grad is not None
+    assert picture.grad[..., -4:, -4:].any()
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (HourglassConfig(joints=2, stacks=2, input_size=(32, 32), **SMALL), ["stack 1 middle", "stack 2 heatmaps"]),
+        (CnnConfig(joints=2, widths=(4, 4), convolutions=(1, 1), input_size=(32, 32)), ["stage 1", "heatmaps"]),
+    ],
+)
+def test_stages_can_be_looked_at(config, names):
+    network = build(config).eval()
+    picture = torch.randn(1, 3, 32, 32)
+    stages = network.stages(picture)
+    assert set(names) <= set(stages)
+    assert all(maps.ndim == 4 for maps in stages.values())
+    assert torch.equal(list(stages.values())[-1], network(picture)[-1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (HourglassConfig, {"joints": 0}, "at least 1"),
+        (HourglassConfig, {"joints": 1, "features": 30}, "divisible by 4"),
+        (HourglassConfig, {"joints": 1, "input_size": (100, 64)}, "multiples of 64"),
+        (CnnConfig, {"joints": 1, "widths": (4, 4), "convolutions": (1,)}, "same number of stages"),
+        (CnnConfig, {"joints": 1, "input_size": (33, 64)}, "multiples of 32"),
+        (CnnConfig, {"joints": 1, "hidden": 0}, "hidden units"),
+    ],
+)
+def test_impossible_settings_are_refused(kind, settings, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**settings)
+
+
+def test_settings_come_back_from_json():
+    config = config_from_json("cnn", {"joints": 3, "widths": [4, 8], "convolutions": [1, 1], "input_size": [32, 64]})
+    assert config == CnnConfig(joints=3, widths=(4, 8), convolutions=(1, 1), input_size=(32, 64))
+    with pytest.raises(ValueError, match="unknown architecture 'transformer'"):
+        config_from_json("transformer", {})
+    with pytest.raises(ValueError, match="has no setting heads"):
+        config_from_json("cnn", {"joints": 3, "heads": 2})

@@ -1,0 +1,268 @@
+"""`poseglass train` and `poseglass evaluate`. An ONNX model is evaluated without torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+import poseglass_models
+from poseglass_core.metrics import reference_lengths
+from poseglass_core.poses import PoseRequest, Prediction
+from poseglass_runtime.outputs import Network
+from poseglass_runtime.predictor import Predictor
+from poseglass_training.annotations import DEV_EVERY, AnnotationError, KeypointData, load_coco
+from poseglass_training.crops import PhotoCrops, SampleSource
+from poseglass_training.evaluation import Predict
+from poseglass_training.evaluation import evaluate as evaluate_model
+from poseglass_training.pasting import Pasting, backgrounds_of, encode_png
+from poseglass_training.reporting import TrainingReport, evaluation_bar, print_evaluation
+from poseglass_training.synthetic import SyntheticCrops
+
+if TYPE_CHECKING:
+    from poseglass_training.presets import Preset
+
+SYNTHETIC = "synthetic"
+FIGURES, DEV_FIGURES = 2000, 200
+"""Rendered figures to train on and to select on."""
+
+DEV_SEED = 1_000_003
+"""Added to the seed for the figures of dev, so that none of them is trained on."""
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes: tried and failed; asked for wrongly; Ctrl-C."""
+
+
+class ModelUnusable(RuntimeError):
+    """A model that cannot be evaluated, and why."""
+
+
+class Mode(StrEnum):
+    """How people are looked for."""
+
+    box = "box"
+    whole = "whole"
+
+
+class Subset(StrEnum):
+    """Which people of an annotation file."""
+
+    all = "all"
+    train = "train"
+    dev = "dev"
+
+
+def train(
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Recipe: network, loss, schedule.")],
+    data: Annotated[
+        str, typer.Option(metavar="ANN.json", help="COCO keypoint file; or `synthetic`: figures rendered on the way.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The pictures; default: `images` beside ANN.json, or its folder.")
+    ] = None,
+    dev: Annotated[
+        Path | None,
+        typer.Option(metavar="ANN.json", help="To select the best epoch on; default: the people with id % 17 == 0."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first weights, the order and the augmentation.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in DIR stopped.")] = False,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Where to compute.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare crops.")] = 1,
+) -> None:
+    """Train a network on annotated pictures.
+
+    DIR gets `best.pt` (best on dev), `last.pt` (to resume), `metrics.jsonl`, `curve.png`, and `batch.png`: look at that
+    one first, it shows what the network is given, with the joints drawn and left and right coloured.
+    """
+    from poseglass_training.checkpoint import CheckpointError
+    from poseglass_training.devices import DeviceError, pick_device
+    from poseglass_training.loop import Diverged
+    from poseglass_training.loop import train as run_training
+    from poseglass_training.pictures import batch_picture
+    from poseglass_training.presets import PRESETS
+
+    if preset not in PRESETS:
+        raise _refusal("train", f"no preset is called {preset!r}; there are: {', '.join(PRESETS)}")
+    recipe = PRESETS[preset]
+    report = TrainingReport(out, Console(stderr=True))
+    try:
+        place = str(pick_device(device))
+        learn, select, origin = _sources(recipe, data, images, dev, seed)
+        command = ["poseglass", "train", "--preset", preset, "--data", _portable(data)]
+        command += ["--dev", _portable(str(dev))] if dev else []
+        command += ["--out", _portable(str(out)), "--seed", str(seed)]
+        training = {"data": origin, "preset": preset, "command": shlex.join(command), "commit": _commit()}
+        if not (out / "last.pt").exists():
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "batch.png").write_bytes(encode_png(batch_picture(learn, recipe.network.input_size)))
+        with report:
+            best = run_training(recipe, learn, select, out, training, seed, resume, place, workers, report)
+    except (AnnotationError, CheckpointError, DeviceError) as error:
+        raise _refusal("train", str(error)) from None
+    except Diverged as error:
+        raise _refusal("train", str(error), FAILED) from None
+    except KeyboardInterrupt:
+        remedy = "go on with --resume" if (out / "last.pt").exists() else "no epoch was finished: start again"
+        raise _refusal("train", f"stopped; {remedy}", INTERRUPTED) from None
+    dev_pck, epochs = best.evaluation[0]["pck"], best.training["epochs"]
+    typer.echo(f"{out / 'best.pt'}: PCK@0.2 on dev {dev_pck:.1f}, after epoch {best.epoch} of {epochs}")
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Shipped name, ONNX file or checkpoint (.pt); the server's name of it.")],
+    data: Annotated[Path, typer.Option(metavar="ANN.json", help="COCO keypoint file.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The pictures; default: `images` beside ANN.json, or its folder.")
+    ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="Give each person's box, or find the person in the whole picture.")
+    ] = Mode.box,
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored crops.")] = False,
+    subset: Annotated[Subset, typer.Option(help="dev: people with id % 17 == 0; train: the others.")] = Subset.all,
+    paste_onto: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|COCO.json",
+            help="Paste each picture, at a third of its size, onto one of these (a COCO file's without annotations).",
+        ),
+    ] = None,
+    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Ask a server; else evaluate in-process.")] = "",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Where to compute in-process.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure PCK@0.2 of a model, with its 95 % interval and the protocol it was measured by."""
+    console = Console(stderr=True)
+    try:
+        labelled = load_coco(data, images)
+        train_part, dev_part = labelled.hold_out()
+        people = {Subset.all: labelled, Subset.train: train_part, Subset.dev: dev_part}[subset]
+        pasting = Pasting(backgrounds_of(paste_onto), paste_onto.name) if paste_onto else None
+        with _predictor(model, server, device) as (predict, encoded), evaluation_bar(console) as progress:
+            result = evaluate_model(predict, people, mode.value, flip, encoded, pasting, progress)
+    except (AnnotationError, ModelUnusable) as error:
+        raise _refusal("evaluate", str(error)) from None
+    if as_json:
+        typer.echo(json.dumps({**result.to_json(), "subset": subset.value}))
+    else:
+        print_evaluation(result, Console())
+
+
+def _sources(
+    recipe: Preset, data: str, images: Path | None, dev: Path | None, seed: int
+) -> tuple[SampleSource, SampleSource, list[dict[str, Any]]]:
+    """What to learn from, what to select on, and what to say of the former in the checkpoint."""
+    padding, augmentation = recipe.box_padding, recipe.augmentation
+    if data == SYNTHETIC:
+        if images or dev:
+            raise AnnotationError("--data synthetic renders its own pictures: leave out --images and --dev")
+        origin = [{"name": "rendered figures", "licence": "Apache-2.0", "people": FIGURES}]
+        learn = SyntheticCrops(FIGURES, padding, seed, augmentation)
+        return learn, SyntheticCrops(DEV_FIGURES, padding, seed + DEV_SEED), origin
+    labelled = load_coco(data, images)
+    learn_from, select_on = (labelled, load_coco(dev, images)) if dev else labelled.hold_out()
+    if not learn_from.people:
+        raise AnnotationError(f"{data}: there is nobody to learn from")
+    if select_on.skeleton.joints != learn_from.skeleton.joints:
+        raise AnnotationError(f"{dev}: has other joints than {data}")
+    if not _measurable(select_on):
+        hint = "" if dev else f" among the people whose id is a multiple of {DEV_EVERY}; name others with --dev"
+        raise AnnotationError(f"{dev or data}: nobody to select on, with a reference length,{hint or ' is in it'}")
+    origin = [{"name": learn_from.name, "licence": learn_from.licence, "people": len(learn_from.people)}]
+    return (
+        PhotoCrops(learn_from.people, learn_from.skeleton, padding, augmentation, seed),
+        PhotoCrops(select_on.people, select_on.skeleton, padding),
+        origin,
+    )
+
+
+def _measurable(data: KeypointData) -> bool:
+    """Whether PCK of these people is defined."""
+    if not data.people:
+        return False
+    truth = np.stack([person.joints for person in data.people])
+    visible = np.stack([person.visible for person in data.people])
+    boxes = np.array([person.box.to_list() for person in data.people])
+    return bool(np.isfinite(reference_lengths(data.skeleton, truth, visible, boxes)).any())
+
+
+@contextmanager
+def _predictor(model: str, server: str, device: str) -> Iterator[tuple[Predict, bool]]:
+    """What answers, and whether it takes the bytes of files."""
+    if not server:
+        yield _local(model, device).predict, False
+        return
+    from poseglass import PoseClient
+
+    with PoseClient(server) as client:
+
+        def ask(content: Any, request: PoseRequest) -> Prediction:
+            return client.predict(
+                content, model=model, boxes=request.boxes, locate=request.locate, flip_test=request.flip_test
+            )
+
+        yield ask, True
+
+
+def _local(model: str, device: str) -> Predictor:
+    try:
+        path = poseglass_models.resolve(model)
+        return Predictor(_checkpoint(path, device) if path.suffix == ".pt" else _onnx(path, device))
+    except FileNotFoundError as error:
+        raise ModelUnusable(str(error)) from None
+
+
+def _onnx(path: Path, device: str) -> Network:
+    from poseglass_runtime.engine import ModelError, load_engine
+
+    try:
+        return load_engine(path, device)
+    except ModelError as error:
+        raise ModelUnusable(str(error)) from None
+
+
+def _checkpoint(path: Path, device: str) -> Network:
+    from poseglass_training.checkpoint import CheckpointError
+    from poseglass_training.devices import DeviceError
+    from poseglass_training.torch_engine import TorchEngine
+
+    try:
+        return TorchEngine(path, device)
+    except (CheckpointError, DeviceError) as error:
+        raise ModelUnusable(str(error)) from None
+
+
+def _portable(path: str) -> str:
+    """A path as it goes into a checkpoint: not with the folders of the machine it was trained on."""
+    return Path(path).name if Path(path).is_absolute() else path
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this file is in; None where it is not tracked in one."""
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(
+            ["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10
+        )
+        return run.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # an installed copy may lie inside somebody else's checkout
+        return git("rev-parse", "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _refusal(command: str, message: str, code: int = USAGE) -> typer.Exit:
+    typer.echo(f"poseglass {command}: {' '.join(message.split())}", err=True)
+    return typer.Exit(code)
