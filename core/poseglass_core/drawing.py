@@ -76,7 +76,13 @@ def overlay_heatmap(image: Image, heatmap: NDArray[np.floating], to_image: Affin
 
 
 def contact_sheet(tiles: Sequence[tuple[str, Image]], tile: int = 220, columns: int = 5) -> Image:
-    """Captioned pictures side by side, each fitted into a square of `tile` pixels."""
+    """Captioned pictures side by side, each fitted into a square of `tile` pixels.
+
+    Raises:
+        ValueError: there is no tile.
+    """
+    if not tiles:
+        raise ValueError("a contact sheet needs at least one picture")
     caption = 20
     rows = -(-len(tiles) // columns)
     columns = min(columns, len(tiles))

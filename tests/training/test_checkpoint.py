@@ -52,6 +52,7 @@ class Foreign:
     [
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"hello"),
+        lambda path: path.write_bytes(b"text"),
         lambda path: torch.save({"state_dict": {}}, path),
         lambda path: torch.save([1, 2], path),
         lambda path: torch.save({"json": "{}", "weights": {}, "resume": {}}, path),

@@ -109,7 +109,6 @@ def test_ctrl_c_says_how_to_go_on(poseglass, tmp_path, monkeypatch):
 
 
 def test_a_run_that_diverges_fails(poseglass, tmp_path, monkeypatch, micro_preset):
-    # A weight decay above 1 / learning rate makes the weights grow with every step.
     monkeypatch.setitem(PRESETS, "micro", replace(micro_preset, learning_rate=1e30, loss="mse"))
     result = train(poseglass, "synthetic", tmp_path / "run")
     assert result.exit_code == 1
@@ -187,9 +186,5 @@ def test_pasting_onto_a_folder(poseglass, tiny_checkpoint_path, figures_file):
     result = poseglass(
         "evaluate", tiny_checkpoint_path, "--data", figures_file, "--mode", "whole", "--paste-onto", folder, "--json"
     )
-    # A third of these pictures is so small that most figures have no torso of 8 pixels left.
-    assert result.exit_code in {0, 2}
-    if result.exit_code == 0:
-        assert "pasted at 0.333 of its size" in json.loads(result.stdout)["protocol"]
-    else:
-        assert "no person has a reference length" in result.stderr
+    assert result.exit_code == 0, result.output
+    assert "pasted at 0.333 of its size at a random place on one of 8 pictures" in json.loads(result.stdout)["protocol"]

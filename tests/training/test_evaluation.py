@@ -62,7 +62,6 @@ def test_a_perfect_predictor_has_100(data, mode):
     assert all(request.locate is Locate.WHOLE_IMAGE for request in predict.asked)
     assert all(bool(request.boxes) == (mode == "box") for request in predict.asked)
     assert all(content.shape == (160, 120, 3) for content in predict.seen)
-    assert mode in ("box", "whole")
     assert {"box": "box given", "whole": "whole image"}[mode] in result.protocol
 
 
@@ -102,7 +101,7 @@ def test_people_without_a_torso_are_left_out_and_not_asked_for(data):
     assert len(predict.asked) == 2
     with pytest.raises(AnnotationError, match="no person has a reference length"):
         evaluate(predict, replace(data, people=people[:1]))
-    with pytest.raises(AnnotationError, match="no person has a reference length"):
+    with pytest.raises(AnnotationError, match="no people to evaluate on"):
         evaluate(predict, replace(data, people=[]))
 
 
@@ -159,7 +158,7 @@ def test_other_skeletons_are_compared_on_the_joints_both_name(data):
     assert result.only_in_data == ("neck", "head_top")
     assert "left_eye" in result.only_in_model
     horse = Skeleton(("nostril",))
-    with pytest.raises(AnnotationError, match="no joint in common: the data has right_ankle.*the model has nostril"):
+    with pytest.raises(AnnotationError, match=r"no joint in common: the data has right_ankle.*model has nostril"):
         evaluate(Knowing([replace(p, joints=p.joints[:1]) for p in data.people], skeleton=horse), data)
 
 

@@ -102,7 +102,7 @@ def train(
         command += ["--dev", _portable(str(dev))] if dev else []
         command += ["--out", _portable(str(out)), "--seed", str(seed)]
         training = {"data": origin, "preset": preset, "command": shlex.join(command), "commit": _commit()}
-        if not (out / "last.pt").exists():
+        if not resume and not (out / "last.pt").exists():
             out.mkdir(parents=True, exist_ok=True)
             (out / "batch.png").write_bytes(encode_png(batch_picture(learn, recipe.network.input_size)))
         with report:
@@ -146,7 +146,11 @@ def evaluate(
         labelled = load_coco(data, images)
         train_part, dev_part = labelled.hold_out()
         people = {Subset.all: labelled, Subset.train: train_part, Subset.dev: dev_part}[subset]
-        pasting = Pasting(backgrounds_of(paste_onto), paste_onto.name) if paste_onto else None
+        pasting = None
+        if paste_onto:
+            onto = paste_onto.resolve()
+            name = onto.name if onto.is_dir() else f"{onto.parent.name}/{onto.name}"
+            pasting = Pasting(backgrounds_of(onto), name)
         with _predictor(model, server, device) as (predict, encoded), evaluation_bar(console) as progress:
             result = evaluate_model(predict, people, mode.value, flip, encoded, pasting, progress)
     except (AnnotationError, ModelUnusable) as error:
