@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def tiny_checkpoint(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Checkpoint:
     """An untrained hourglass of the LSP skeleton: its answers are arbitrary, but always the same."""
     import torch
+
     from poseglass_core.skeleton import LSP
     from poseglass_training.checkpoint import Checkpoint
     from poseglass_training.networks import HourglassConfig, build

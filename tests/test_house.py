@@ -45,7 +45,9 @@ def imports_of(file: Path) -> list[tuple[str, bool]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             node.body = []
-    inner = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
+    inner = {
+        id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)
+    }
     found = []
     for node in ast.walk(tree):
         names = []
@@ -73,7 +75,10 @@ def test_packages_import_only_what_they_may(package):
     ("modules", "absent"),
     [
         (
-            ["poseglass_core." + m for m in ("decode", "drawing", "geometry", "manifest", "metrics", "poses", "skeleton")],
+            [
+                "poseglass_core." + m
+                for m in ("decode", "drawing", "files", "geometry", "manifest", "metrics", "poses", "skeleton")
+            ],
             ["torch", "onnxruntime", "grpc", "onnx", "PIL"],
         ),
         (["poseglass", "poseglass.cli"], ["torch", "onnxruntime", "onnx", "PIL", "matplotlib"]),
@@ -94,7 +99,11 @@ def test_generated_code_is_what_the_contract_generates(tmp_path):
     import grpc_tools
     from grpc_tools import protoc
 
-    includes = [ROOT / "proto", Path(google.rpc.status_pb2.__file__).parents[2], Path(grpc_tools.__file__).parent / "_proto"]
+    includes = [
+        ROOT / "proto",
+        Path(google.rpc.status_pb2.__file__).parents[2],
+        Path(grpc_tools.__file__).parent / "_proto",
+    ]
     source = "poseglass_proto/v1/pose.proto"
     outs = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python")]
     assert protoc.main(["protoc", *(f"-I{folder}" for folder in includes), *outs, source]) == 0

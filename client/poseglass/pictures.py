@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from poseglass.errors import InvalidRequest
 from poseglass.options import read_file
 from poseglass_core.drawing import Image, contact_sheet, draw_poses, overlay_heatmap
+from poseglass_core.files import write_whole
 from poseglass_core.geometry import compose, heatmap_affine, invert, warp
 from poseglass_core.poses import Pose
 
@@ -54,20 +54,6 @@ def save_picture(path: str | Path, image: Image) -> None:
     if not done:
         raise OSError(f"{path}: OpenCV cannot write this picture")
     write_whole(path, data.tobytes())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def heatmap_sheet(image: Image, pose: Pose, columns: int = 5) -> Image:

@@ -9,9 +9,12 @@ import typer
 from rich.console import Console
 
 import poseglass_models
+from poseglass_core.files import write_whole
 from poseglass_core.manifest import ManifestError
+from poseglass_export.card import model_card
 from poseglass_export.exporting import export_model
 from poseglass_export.gate import ParityError
+from poseglass_training.annotations import AnnotationError, load_coco
 from poseglass_training.checkpoint import CheckpointError
 
 
@@ -21,6 +24,11 @@ def export(
     name: Annotated[str | None, typer.Option(help="What requests call the model; default: the file's name.")] = None,
     version: Annotated[int, typer.Option(help="Version, a positive integer.")] = 1,
     licence: Annotated[str | None, typer.Option(help="What the weights may be used for.")] = None,
+    evaluate: Annotated[
+        Path | None, typer.Option(metavar="ANN.json", help="Measure the graph on these people; the manifest says it.")
+    ] = None,
+    card: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write a model card too.")] = None,
+    notes: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Text to end the card with.")] = None,
 ) -> None:
     """Turn a checkpoint into one ONNX file, and prove that it computes the same.
 
@@ -30,9 +38,13 @@ def export(
     console = Console(stderr=True)
     try:
         source = poseglass_models.resolve(checkpoint, ".pt")
+        ending = notes.read_text("utf-8") if notes else ""
+        test = load_coco(evaluate) if evaluate else None
         with console.status("exporting and comparing"):
-            manifest = export_model(source, out, name, version, licence)
-    except (FileNotFoundError, CheckpointError, ManifestError) as error:
+            manifest = export_model(source, out, name, version, licence, test)
+        if card:
+            write_whole(card, model_card(manifest, ending).encode())
+    except (OSError, CheckpointError, ManifestError, AnnotationError) as error:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except ParityError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
+from typing import Any
 
 import onnx
 import torch
@@ -63,16 +63,14 @@ def trace(model: ServedModel, input_size: tuple[int, int]) -> onnx.ModelProto:
         input_size: (height, width) of the crops.
     """
     example = torch.zeros(2, *input_size, 3, dtype=torch.uint8)  # a batch of 1 would be frozen into the graph
-    buffer = io.BytesIO()
     with warnings.catch_warnings():
         # onnxscript's own deprecations; a TracerWarning, which would mean a wrong graph, is of another kind.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
+        program = torch.onnx.export(
             model,
             (example,),
-            buffer,
             input_names=["image"],
             output_names=list(OUTPUTS),
             dynamic_shapes={"image": {0: torch.export.Dim("N", min=1)}},
@@ -82,7 +80,8 @@ def trace(model: ServedModel, input_size: tuple[int, int]) -> onnx.ModelProto:
             optimize=True,
             verbose=False,
         )
-    graph = onnx.load_model_from_string(buffer.getvalue())
+    assert program is not None  # only the exporter before dynamo returned nothing
+    graph: onnx.ModelProto = program.model_proto
     onnx.checker.check_model(graph, full_check=True)
     return graph
 
@@ -99,7 +98,8 @@ def with_manifest(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
     del described.metadata_props[:]
     described.doc_string = ""
     described.producer_name, described.producer_version = "poseglass", str(manifest.version)
-    for part in (described.graph, *described.graph.node, *described.graph.value_info):
+    parts: list[Any] = [described.graph, *described.graph.node, *described.graph.value_info]
+    for part in parts:
         del part.metadata_props[:]  # the exporter leaves paths and source lines of the machine it ran on
         part.doc_string = ""
     described.metadata_props.add(key=METADATA_KEY, value=manifest.dumps())

@@ -74,7 +74,9 @@ def _read_header(data: bytes, max_pixels: int) -> tuple[str, int, int, int]:
             return kind, header.width, header.height, orientation
     except Image.DecompressionBombError:
         # Pillow's own bound, 179 million pixels, which the limit cannot lift.
-        reason = f"its pixels are more than the limit of {max_pixels:,} (and than any that can be set); shrink the picture"
+        reason = (
+            f"its pixels are more than the limit of {max_pixels:,} (and than any that can be set); shrink the picture"
+        )
         raise InvalidInput(_FIELD, reason) from None
     except Exception:  # anything: hostile headers make Pillow raise SyntaxError, struct.error, ...
         raise InvalidInput(_FIELD, _explain_unknown(data)) from None

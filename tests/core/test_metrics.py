@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from poseglass_core.metrics import pck, reference_lengths
 from poseglass_core.skeleton import Skeleton
 

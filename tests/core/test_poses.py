@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from poseglass_core.errors import InvalidInput
 from poseglass_core.geometry import Box
 from poseglass_core.poses import Pose, PoseRequest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from poseglass_core.skeleton import COCO, LSP, Skeleton, mirror_name, skeleton_from_names
 
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
+
 from poseglass_core.manifest import METADATA_KEY, ManifestError, parse_manifest
+from poseglass_core.skeleton import LSP
+from poseglass_export.card import model_card
+from poseglass_export.commands import export
 from poseglass_export.exporting import export_model, gate_pictures
 from poseglass_export.gate import ParityError, check_parity
 from poseglass_export.graph import served_model, trace, with_manifest
+from poseglass_training.annotations import KeypointData, Person
 from poseglass_training.checkpoint import CheckpointError, load_checkpoint
+from poseglass_training.figures import render_figure
 from poseglass_training.manifests import manifest_of
 
 
@@ -169,3 +178,41 @@ def test_the_manifest_is_the_checkpoints(tiny_model_path, tiny_checkpoint_path):
     assert manifest["box_padding"] == checkpoint.box_padding
     assert manifest["input"] == {"height": 64, "width": 64}
     assert manifest["architecture"] == "hourglass"
+
+
+def test_a_measured_model_says_how_good_it_is_and_gets_a_card(tmp_path, tiny_checkpoint_path):
+    figures = [render_figure(np.random.default_rng((5, i)), (96, 96)) for i in range(3)]
+    people = []
+    for i, figure in enumerate(figures):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), figure.image[..., ::-1])
+        people.append(Person(i, tmp_path / f"{i}.png", figure.box, figure.joints, np.ones(14, bool)))
+    data = KeypointData("three figures", LSP, people)
+    manifest = export_model(tiny_checkpoint_path, tmp_path / "m.onnx", test=data, licence="do as you like")
+    row = manifest.evaluation[0]
+    assert row["data"] == "three figures"
+    assert set(row["per_joint"]) == set(LSP.joints)
+    assert parse_manifest(onnx.load(tmp_path / "m.onnx").metadata_props[0].value) == manifest
+    card = model_card(manifest, "## Known failures\n\nAll of them.")
+    assert "do as you like" in card
+    assert f"**{row['pck']:.1f}**" in card
+    assert "| joint error | " in card
+    assert card.endswith("All of them.\n")
+
+
+def test_the_command(tmp_path, tiny_checkpoint_path):
+    runner, app = CliRunner(), typer.Typer()
+    app.command()(export)
+    out, card = tmp_path / "m.onnx", tmp_path / "m.md"
+    done = runner.invoke(app, [str(tiny_checkpoint_path), "--out", str(out), "--card", str(card)])
+    assert done.exit_code == 0, done.output
+    assert "joints within" in done.stdout
+    assert card.read_text().startswith("# m, version 1")
+    for arguments, message in (
+        (["missing.pt", "--out", str(out)], "missing.pt: no such file"),
+        ([str(card), "--out", str(out)], "not a Poseglass checkpoint"),
+        ([str(tiny_checkpoint_path), "--out", str(out), "--version", "0"], "version: 0 is less than the minimum"),
+        ([str(tiny_checkpoint_path), "--out", str(out), "--evaluate", "missing.json"], "no such annotation file"),
+    ):
+        refused = runner.invoke(app, arguments)
+        assert refused.exit_code == 2
+        assert message in " ".join(refused.output.split())

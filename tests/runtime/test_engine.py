@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+
 from poseglass_core.manifest import METADATA_KEY
 from poseglass_runtime.engine import MAX_BATCH, ModelError, describe_devices, load_engine
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from poseglass_core.errors import InvalidInput
 from poseglass_runtime.images import decode_image, raw_image
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from poseglass_core.errors import InvalidInput, NotSupported
 from poseglass_core.geometry import Box, transform
 from poseglass_core.poses import Locate, PoseRequest

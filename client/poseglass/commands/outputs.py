@@ -12,8 +12,9 @@ import numpy as np
 
 from poseglass.commands.files import output_folder
 from poseglass.errors import InvalidRequest
-from poseglass.pictures import heatmap_sheet, read_picture, save_picture, write_whole
+from poseglass.pictures import heatmap_sheet, read_picture, save_picture
 from poseglass_core.drawing import Image, draw_poses
+from poseglass_core.files import write_whole
 from poseglass_core.poses import Pose, Prediction
 
 
