@@ -67,7 +67,8 @@ class Parity:
     def to_json(self) -> dict[str, Any]:
         """For the manifest; errors with three significant digits."""
         value = asdict(self)
-        return {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in value.items()}
+        rounded = {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in value.items()}
+        return {**rounded, "batch_sizes": list(self.batch_sizes)}
 
 
 def check_parity(model: ServedModel, graph: bytes, crops: NDArray[np.uint8]) -> Parity:

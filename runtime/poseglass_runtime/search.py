@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,17 +11,27 @@ from poseglass_core.geometry import Box, box_around, box_iou
 from poseglass_core.manifest import Manifest
 from poseglass_runtime.estimator import Estimates, Infer, estimate
 
-SCALES = (1.0, 0.62, 0.4)
-"""Window sides of the coarse pass, as fractions of the picture's longer side."""
+LEVELS = ((1.0, 0.7, 0.5, 0.35), (0.25, 0.18), (0.125,))
+"""Window sides, as fractions of the picture's longer side. Finer levels cost more and are looked at only where the
+coarser ones convince nobody."""
 
-OVERLAP = 0.5
+SMALLEST = 48
+"""Pixels; smaller windows hold too little of a person."""
+
+OVERLAP = 0.4
 """Share of a window that its neighbour covers too."""
 
-CANDIDATES = 3
-"""Windows that are worth a refined look."""
+CANDIDATES = 5
+"""Windows a level that are worth a refined look."""
 
 REFINEMENTS = 2
 """Times the box is drawn anew around the joints found in it."""
+
+CONVINCING = 0.5
+"""Mean joint score, as a share of a perfect joint's, at which the search ends."""
+
+SIGMA = 1.5
+"""Cells; of the Gaussians that heatmaps are trained on, where the manifest does not say."""
 
 
 def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8]) -> Box:
@@ -31,29 +43,31 @@ def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8]) -> B
         image: [height, width, 3] RGB, upright.
     """
     height, width = image.shape[:2]
-    windows = coarse_windows(height, width)
-    coarse = estimate(infer, manifest, image, windows)
-    best = np.argsort(-_conviction(coarse), kind="stable")
-    boxes: list[Box] = []
-    for i in best:
-        box = _box_of(coarse, int(i))
-        if all(box_iou(box, other) < 0.5 for other in boxes):
-            boxes.append(box)
-        if len(boxes) == CANDIDATES:
+    found, conviction = Box(0, 0, width, height), -1.0
+    for scales in LEVELS:
+        windows = coarse_windows(height, width, scales)
+        if not windows:
             break
-    for _ in range(REFINEMENTS - 1):
-        boxes = [_box_of(refined, 0) for refined in (estimate(infer, manifest, image, [box]) for box in boxes)]
-    final = estimate(infer, manifest, image, boxes)
-    winner = int(np.argmax(_conviction(final)))
-    return _box_of(final, winner)
+        box, score = _refine(infer, manifest, image, windows)
+        if score > conviction:
+            found, conviction = box, score
+        if conviction >= CONVINCING * _perfect_score(manifest):
+            break
+    return found
 
 
-def coarse_windows(height: int, width: int) -> list[Box]:
-    """Square windows of several scales over a picture, the whole picture first."""
-    windows = [Box(0, 0, width, height)]
-    for scale in SCALES:
+def coarse_windows(height: int, width: int, scales: tuple[float, ...]) -> list[Box]:
+    """Square windows of several scales over a picture; those of full scale always, smaller ones where large enough.
+
+    Args:
+        height, width: of the picture in pixels.
+        scales: window sides as fractions of the longer side.
+    """
+    windows = []
+    for scale in scales:
         side = scale * max(height, width)
-        windows += [Box(x, y, side, side) for y in _starts(height, side) for x in _starts(width, side)]
+        if scale == 1 or side >= SMALLEST:
+            windows += [Box(x, y, side, side) for y in _starts(height, side) for x in _starts(width, side)]
     return windows
 
 
@@ -61,8 +75,26 @@ def _starts(length: float, side: float) -> list[float]:
     """Where windows of a side begin along an axis, evenly spread; one, centred, where the side is longer."""
     if side >= length:
         return [(length - side) / 2]
-    count = int(np.ceil((length - side) / (side * (1 - OVERLAP)))) + 1
+    count = math.ceil((length - side) / (side * (1 - OVERLAP))) + 1
     return [float(start) for start in np.linspace(0, length - side, count)]
+
+
+def _refine(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], windows: list[Box]) -> tuple[Box, float]:
+    """The best person in some windows, its box drawn around its joints, and how convincing it is."""
+    estimates = estimate(infer, manifest, image, windows)
+    boxes: list[Box] = []
+    for i in np.argsort(-_conviction(estimates), kind="stable"):
+        box = _box_of(estimates, int(i))
+        if all(box_iou(box, other) < 0.5 for other in boxes):
+            boxes.append(box)
+        if len(boxes) == CANDIDATES:
+            break
+    for _ in range(REFINEMENTS):
+        estimates = estimate(infer, manifest, image, boxes)
+        boxes = [_box_of(estimates, i) for i in range(len(boxes))]
+    conviction = _conviction(estimates)
+    best = int(np.argmax(conviction))
+    return boxes[best], float(conviction[best])
 
 
 def _conviction(estimates: Estimates) -> NDArray[np.float32]:
@@ -71,8 +103,16 @@ def _conviction(estimates: Estimates) -> NDArray[np.float32]:
     return mean if estimates.presence is None else mean * estimates.presence
 
 
+def _perfect_score(manifest: Manifest) -> float:
+    """What a joint scores that the network has no doubt about."""
+    if manifest.score["meaning"] == "calibrated" or manifest.heatmap_activation == "clip":
+        return 1.0
+    sigma = float(manifest.training.get("recipe", {}).get("sigma", SIGMA))
+    return 1 / (2 * math.pi * sigma**2)  # the peak of a Gaussian that sums to 1
+
+
 def _box_of(estimates: Estimates, index: int) -> Box:
-    """The box around the confident half and more of a person's joints."""
+    """The box around a person's joints, less those that are mere guesses."""
     scores = estimates.scores[index]
     keep = scores >= 0.5 * np.median(scores)
     return box_around(estimates.joints[index][keep])

@@ -16,7 +16,7 @@ from poseglass_core.geometry import Box, transform
 from poseglass_core.poses import Locate, PoseRequest
 from poseglass_runtime.images import decode_image
 from poseglass_runtime.predictor import Predictor
-from poseglass_runtime.search import coarse_windows
+from poseglass_runtime.search import LEVELS, coarse_windows
 
 PICTURE = cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (120, 160, 3), dtype=np.uint8), (0, 0), 3)
 PICTURE = cv2.normalize(PICTURE, None, 0, 255, cv2.NORM_MINMAX)
@@ -137,14 +137,40 @@ def test_the_whole_image_gives_one_person_or_none(predictor):
     assert predictor.predict(PICTURE, PoseRequest(person_threshold=1.0)).poses == []
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 500), (2000, 7), (480, 640)])
-def test_any_picture_has_coarse_windows_that_cover_it(predictor, size):
-    windows = coarse_windows(*size)
-    assert len(windows) < 120
-    for corner in ((0, 0), (size[1], size[0])):
-        assert all(
-            any(w.x - 1e-6 <= corner[0] <= w.x + w.width + 1e-6 and w.y - 1e-6 <= corner[1] <= w.y + w.height + 1e-6
-                for w in windows if abs(w.width - side) < 1e-6)
-            for side in {w.width for w in windows}
-        )  # fmt: skip
+@pytest.mark.parametrize("size", [(1, 1), (3, 500), (2000, 7), (480, 640), (3000, 4000)])
+def test_the_windows_of_every_scale_cover_the_picture(predictor, size):
+    for scales in LEVELS:
+        windows = coarse_windows(*size, scales)
+        assert len(windows) < 300
+        for side in {window.width for window in windows}:
+            rows = [(w.x, w.y, w.x + w.width, w.y + w.height) for w in windows if w.width == side]
+            left, top, right, bottom = zip(*rows, strict=True)
+            assert min(left) <= 1e-6
+            assert min(top) <= 1e-6
+            assert max(right) >= size[1] - 1e-6
+            assert max(bottom) >= size[0] - 1e-6
+            for begins, ends in ((left, right), (top, bottom)):
+                for begin in begins:  # no gap: every window but the first begins inside another
+                    assert begin == min(begins) or any(b < begin < e for b, e in zip(begins, ends, strict=True))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 500), (2000, 7)])
+def test_pictures_of_any_shape_are_searched(predictor, size):
     assert len(predictor.predict(np.zeros((*size, 3), np.uint8), PoseRequest()).poses) == 1
+
+
+def test_the_search_goes_to_finer_levels_only_where_nobody_convinces(tiny_engine):
+    class Convinced:
+        manifest, ref, provider = tiny_engine.manifest, tiny_engine.ref, "fake"
+        score, crops = 0.0, 0
+
+        def run(self, crops):
+            self.crops += len(crops)
+            raw = tiny_engine.run(crops)
+            return raw._replace(scores=np.full_like(raw.scores, self.score))
+
+    network, picture = Convinced(), np.zeros((480, 640, 3), np.uint8)
+    Predictor(network).predict(picture, PoseRequest())
+    doubtful, network.crops, network.score = network.crops, 0, 0.07
+    Predictor(network).predict(picture, PoseRequest())
+    assert network.crops < 60 < 200 < doubtful
