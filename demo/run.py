@@ -26,13 +26,12 @@ def main() -> int:
             return 1
         print(ready.strip())
         predict = ["predict", image, "--server", address[0], "--overlay", OUTPUT, "--heatmaps", OUTPUT]
-        status = subprocess.run([POSEGLASS, *map(str, predict)], check=False).returncode
-        if status == 0:
-            print(f"pictures are in {OUTPUT}/")
-        return status
+        return subprocess.run([POSEGLASS, *map(str, predict)], check=False).returncode
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait()
+        if OUTPUT.is_dir():
+            print(f"pictures are in {OUTPUT}/")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -13,8 +13,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from poseglass import exchange as settings
-from poseglass.convert import ModelInfo, to_model_info
-from poseglass.errors import ClientClosed, PoseglassError, mapped
+from poseglass.convert import ModelInfo, to_model_info, to_model_request
+from poseglass.errors import Cancelled, ClientClosed, PoseglassError, mapped
 from poseglass.exchange import (
     DEFAULT_ADDRESS,
     DEFAULT_IN_FLIGHT,
@@ -24,7 +24,7 @@ from poseglass.exchange import (
     StreamItem,
     get_model_request,
 )
-from poseglass.options import ImageLike, PredictOptions, check_options
+from poseglass.options import ImageLike, PredictOptions
 from poseglass.streaming import Pending, ended, silent
 from poseglass_core.poses import Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
@@ -59,6 +59,7 @@ class AsyncPoseClient:
         self._channel: Any = None  # made inside the event loop, which a constructor may be outside of
         self._poses: Any = None
         self._health: Any = None
+        self._streams: set[Any] = set()
         self._closed = False
 
     async def __aenter__(self) -> AsyncPoseClient:
@@ -72,6 +73,8 @@ class AsyncPoseClient:
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
         self._closed = True
+        for call in self._streams.copy():  # the channel overlooks streams that wait for the caller's next picture
+            call.cancel()
         if self._channel is not None:
             await self._channel.close()
 
@@ -102,10 +105,7 @@ class AsyncPoseClient:
             in_flight: pictures sent and not yet answered.
             **options: as for `predict`, for every picture.
         """
-        check_options(options)
-        seconds = self._exchange.timeout(timeout)
-        if in_flight < 1:
-            raise ValueError(f"in_flight must be at least 1, not {in_flight}")
+        seconds = self._exchange.stream_settings(images, timeout, in_flight, options)
         return self._stream(images, seconds, in_flight, options)
 
     async def _stream(
@@ -142,10 +142,14 @@ class AsyncPoseClient:
             finally:
                 slots.put_nowait(None)
 
+        self._streams.add(call)
+        # Nothing will be sent any more once the call is over, so nobody should wait for another slot then.
+        call.add_done_callback(lambda _: slots.put_nowait(None))
         sender = asyncio.create_task(send())
         try:
-            with mapped(self._exchange.address):
+            with self._mapped():
                 while (slot := await slots.get()) is not None:
+                    self._check_open()  # reading a call that was cancelled here would never end
                     if isinstance(slot, Pending):
                         response = await self._receive(call, slot, seconds)
                         deadline = time.monotonic() + seconds
@@ -154,10 +158,14 @@ class AsyncPoseClient:
                     else:
                         yield slot
                     free.release()
+                if not sender.done():  # the call was over first
+                    self._check_open()
+                    await self._receive(call, Pending(pb.PredictRequest(), time.monotonic()), seconds)
                 await sender  # raises what `images` raised, or why it could not send
         finally:
             sender.cancel()
             call.cancel()
+            self._streams.discard(call)
             await asyncio.gather(sender, return_exceptions=True)
 
     async def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
@@ -170,7 +178,7 @@ class AsyncPoseClient:
         """One model; see `PoseClient.model`."""
         deadline = time.monotonic() + self._exchange.timeout(timeout)
         self._connect()
-        request = pb.GetModelRequest(name=name, version=version)
+        request = to_model_request(name, version)
         return to_model_info(await self._call(self._poses.GetModel, request, deadline))
 
     async def health(self, *, timeout: float | None = None) -> bool:
@@ -200,12 +208,28 @@ class AsyncPoseClient:
         return self._exchange.prediction(response, request, skeleton)
 
     async def _call(self, method: Any, request: Any, deadline: float) -> Any:
-        with mapped(self._exchange.address):
+        with self._mapped():
             return await method(request, timeout=max(deadline - time.monotonic(), 0))
 
-    def _connect(self) -> None:
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """Lets no error of gRPC out, and says so where this client was closed meanwhile."""
+        try:
+            with mapped(self._exchange.address):
+                yield
+        except (asyncio.CancelledError, asyncio.InvalidStateError, Cancelled, grpc.aio.UsageError):
+            # The channel's end cancels what waits for it; a task that was cancelled itself stays so.
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise ClientClosed from None
+
+    def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed
+
+    def _connect(self) -> None:
+        self._check_open()
         if self._channel is None:
             options = self._exchange.channel_options()
             self._channel = grpc.aio.insecure_channel(self._exchange.address, options=options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -98,16 +99,16 @@ def one_line_errors(meta: Mapping[str, Any]) -> Iterator[None]:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         raise
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        fail(f"{where}{error.strerror or error}", FAILED)
+        fail(explain(error), FAILED)
     except Exception as error:
         if "poseglass.errors" not in sys.modules:  # then it is none of ours
             raise
-        from poseglass.errors import InvalidRequest, MissingExtra, ModelNotFound, PoseglassError
+        from poseglass.errors import FailedPrecondition, InvalidRequest, MissingExtra, ModelNotFound, PoseglassError
 
         if not isinstance(error, PoseglassError):
             raise
-        fail(str(error), USAGE if isinstance(error, InvalidRequest | ModelNotFound | MissingExtra) else FAILED)
+        asked_wrongly = isinstance(error, InvalidRequest | ModelNotFound | FailedPrecondition | MissingExtra)
+        fail(str(error), USAGE if asked_wrongly else FAILED)
 
 
 def fail(message: str, code: int) -> None:
@@ -118,6 +119,14 @@ def fail(message: str, code: int) -> None:
     """
     complain(message)
     raise typer.Exit(code)
+
+
+def explain(error: Exception) -> str:
+    """An expected error in words."""
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 def complain(message: str) -> None:
@@ -148,4 +157,8 @@ def root(
 
 def main() -> None:
     """The `poseglass` program."""
+    # A terminal or pipe that cannot say a character, of a file name for one, gets it escaped.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="poseglass")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Unpack
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from poseglass.convert import ModelInfo, to_model_info
-from poseglass.errors import ClientClosed, PoseglassError, mapped
+from poseglass.convert import ModelInfo, to_model_info, to_model_request
+from poseglass.errors import Cancelled, ClientClosed, InvalidRequest, PoseglassError, mapped
 from poseglass.exchange import (
     DEFAULT_ADDRESS,
     DEFAULT_IN_FLIGHT,
@@ -21,7 +22,7 @@ from poseglass.exchange import (
     StreamItem,
     get_model_request,
 )
-from poseglass.options import ImageLike, PredictOptions, check_options
+from poseglass.options import ImageLike, PredictOptions
 from poseglass.streaming import Answers, Pending, Sender
 from poseglass_core.poses import Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
@@ -32,7 +33,7 @@ class PoseClient:
     """Asks a Poseglass server for poses.
 
     Reuse one client: it keeps its connection, and may be used from several threads. Every error it raises is a
-    `PoseglassError`.
+    `PoseglassError`; only a keyword that does not exist is a TypeError, as in any call.
 
         with PoseClient("127.0.0.1:50051") as client:
             for pose in client.predict("me.jpg").poses:
@@ -126,10 +127,7 @@ class PoseClient:
             PoseglassError: the stream itself broke: nobody answers, the server went away. What `images` itself raises
                 is raised here too, after the answers before it.
         """
-        check_options(options)
-        seconds = self._exchange.timeout(timeout)
-        if in_flight < 1:
-            raise ValueError(f"in_flight must be at least 1, not {in_flight}")
+        seconds = self._exchange.stream_settings(images, timeout, in_flight, options)
         return self._stream(images, seconds, in_flight, options)
 
     def _stream(
@@ -138,20 +136,21 @@ class PoseClient:
         self._check_open()
         exchange = self._exchange
         sender = Sender(images, lambda item: exchange.stream_request(item, options, seconds), in_flight)
-        answers = Answers(self._poses.PredictStream(sender.requests()), sender, exchange.address)
-        try:
-            for slot in sender.slots():
-                if not isinstance(slot, Pending):
-                    yield slot
-                else:
-                    response = answers.next(slot, seconds)
-                    yield exchange.failure(response) or self._prediction(
-                        response, slot.request, time.monotonic() + seconds
-                    )
-                sender.done()
-        finally:
-            sender.stop()
-            answers.cancel()
+        with self._mapped():
+            answers = Answers(self._poses.PredictStream(sender.requests()), sender, exchange.address)
+            try:
+                for slot in sender.slots():
+                    if not isinstance(slot, Pending):
+                        yield slot
+                    else:
+                        response = answers.next(slot, seconds)
+                        yield exchange.failure(response) or self._prediction(
+                            response, slot.request, time.monotonic() + seconds
+                        )
+                    sender.done()
+            finally:
+                sender.stop()
+                answers.cancel()
 
     def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """The models that the server has, the refused ones too."""
@@ -170,7 +169,7 @@ class PoseClient:
             ModelNotFound: the server has no such model.
         """
         deadline = time.monotonic() + self._exchange.timeout(timeout)
-        request = pb.GetModelRequest(name=name, version=version)
+        request = to_model_request(name, version)
         return to_model_info(self._call(self._poses.GetModel, request, deadline))
 
     def health(self, *, timeout: float | None = None) -> bool:
@@ -192,8 +191,19 @@ class PoseClient:
 
     def _call(self, method: Any, request: Any, deadline: float) -> Any:
         self._check_open()
-        with mapped(self._exchange.address):
+        with self._mapped():
             return method(request, timeout=max(deadline - time.monotonic(), 0))
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """Lets no error of gRPC out, and says so where this client was closed meanwhile."""
+        try:
+            with mapped(self._exchange.address):
+                yield
+        except (Cancelled, ValueError) as error:  # gRPC's own ValueError: the channel is closed
+            if not self._closed or isinstance(error, InvalidRequest):
+                raise
+            raise ClientClosed from None
 
     def _check_open(self) -> None:
         if self._closed:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from poseglass.errors import InvalidRequest, ServerError, too_large
-from poseglass.options import MIB, ImageLike, PredictOptions, as_pixels, pose_request, read_file
+from poseglass import checks
+from poseglass.errors import ServerError, too_large
+from poseglass.options import MIB, ImageLike, PredictOptions, as_version, checked, content
 from poseglass_core.geometry import Box
 from poseglass_core.poses import Heatmaps, ModelRef, Pose, Prediction, Timings
 from poseglass_core.skeleton import Skeleton
 from poseglass_proto.v1 import pose_pb2 as pb
-
-HEATMAP_TYPES = ("FLOAT16", "FLOAT32", "UINT8")
 
 
 @dataclass(frozen=True)
@@ -58,32 +56,23 @@ def to_request(
 
     Raises:
         InvalidRequest, MessageTooLarge: the picture or an option cannot be sent.
-        TypeError: an option or a picture of a kind that does not exist.
+        TypeError: an option that does not exist.
     """
-    wanted = pose_request(options)
+    wanted = checked(options)
+    pose = wanted.pose
     limit = max_message_mb * MIB
-    heatmap_type = options.get("heatmap_type", "float16")
-    if heatmap_type.upper() not in HEATMAP_TYPES:
-        raise InvalidRequest("outputs.heatmap_type", f"must be float16, float32 or uint8, not {heatmap_type!r}")
-    version = options.get("version", 0)
-    if not 0 <= version < 1 << 32:
-        raise InvalidRequest("version", f"must be a positive integer, or 0 for the newest, not {version}")
     request = pb.PredictRequest(
-        request_id=options.get("request_id", ""),
-        model=options.get("model", ""),
-        version=version,
+        request_id=wanted.request_id,
+        model=wanted.model,
+        version=wanted.version,
         image=_image(image, limit),
-        boxes=[pb.Box(x=b.x, y=b.y, width=b.width, height=b.height, angle=b.angle) for b in wanted.boxes],
-        locate=wanted.locate.name,
-        outputs=pb.Outputs(
-            heatmaps=wanted.heatmaps,
-            heatmap_type=heatmap_type.upper(),
-            joints=wanted.joints,
-        ),
-        thresholds=pb.Thresholds(joint=options.get("joint_threshold"), person=wanted.person_threshold),
-        flip_test=wanted.flip_test,
-        timestamp_s=options.get("timestamp_s", 0.0),
-        timeout_ms=0 if timeout_s is None else max(1, min(round(timeout_s * 1e3), (1 << 32) - 1)),
+        boxes=[pb.Box(x=b.x, y=b.y, width=b.width, height=b.height, angle=b.angle) for b in pose.boxes],
+        locate=pose.locate.name,
+        outputs=pb.Outputs(heatmaps=pose.heatmaps, heatmap_type=wanted.heatmap_type, joints=pose.joints),
+        thresholds=pb.Thresholds(joint=wanted.joint_threshold, person=pose.person_threshold),
+        flip_test=pose.flip_test,
+        timestamp_s=wanted.timestamp_s,
+        timeout_ms=0 if timeout_s is None else max(1, round(timeout_s * 1e3)),
     )
     # Checked here because inside a stream gRPC's own refusal would end all of it.
     if (size := request.ByteSize()) > limit:
@@ -91,20 +80,25 @@ def to_request(
     return request
 
 
+def to_model_request(name: str, version: int) -> pb.GetModelRequest:
+    """Asks for a model.
+
+    Raises:
+        InvalidRequest: `model` is no text, or `version` no version.
+    """
+    return pb.GetModelRequest(name=checks.text("model", name), version=as_version(version))
+
+
 def _image(image: ImageLike, limit: int) -> pb.Image:
-    if isinstance(image, np.ndarray):
-        pixels = as_pixels(image)
-        if pixels.nbytes > limit:
-            detail = f"the picture takes {pixels.nbytes / MIB:.1f} MiB as pixels (encoded as JPEG it is far smaller)"
-            raise too_large(detail, limit // MIB)
-        pixel_format = pb.GRAY8 if pixels.ndim == 2 else pb.RGB24
-        height, width = pixels.shape[:2]
-        return pb.Image(raw=pb.RawImage(data=pixels.tobytes(), height=height, width=width, format=pixel_format))
-    if isinstance(image, str | Path):
-        return pb.Image(encoded=read_file(image, limit))
-    if isinstance(image, bytes | bytearray | memoryview):
-        return pb.Image(encoded=bytes(image))
-    raise TypeError(f"image must be bytes, a path or a NumPy array, not {type(image).__name__}")
+    pixels = content(image, limit)
+    if isinstance(pixels, bytes):
+        return pb.Image(encoded=pixels)
+    if pixels.nbytes > limit:
+        detail = f"the picture takes {pixels.nbytes / MIB:.1f} MiB as pixels (encoded as JPEG it is far smaller)"
+        raise too_large(detail, limit // MIB)
+    pixel_format = pb.GRAY8 if pixels.ndim == 2 else pb.RGB24
+    height, width = pixels.shape[:2]
+    return pb.Image(raw=pb.RawImage(data=pixels.tobytes(), height=height, width=width, format=pixel_format))
 
 
 def to_prediction(response: pb.PredictResponse, joints: Sequence[str], skeleton: Skeleton) -> Prediction:

@@ -19,6 +19,7 @@ PoseglassError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -188,6 +189,10 @@ _SIMPLE: dict[int, type[PoseglassError]] = {
 }
 
 
+_NO_SUCH_METHOD = re.compile(r"method not found|unknown (?:service|method)|^$", re.IGNORECASE)
+"""What gRPC itself says, in Python, Java, Go and C++, where a server does not have the service at all."""
+
+
 def from_status(status: status_pb2.Status, address: str = "") -> PoseglassError:
     """The error that a `google.rpc.Status` stands for: the only place that knows.
 
@@ -206,7 +211,7 @@ def from_status(status: status_pb2.Status, address: str = "") -> PoseglassError:
     if code == code_pb2.RESOURCE_EXHAUSTED:
         # gRPC itself answers with this code where a message is over the limit, on either end.
         if "message larger than max" in message:
-            return too_large(message[0].lower() + message[1:])
+            return too_large(f"a message exceeds what one end takes ({message})")
         retry = _detail(status, error_details_pb2.RetryInfo)
         return Overloaded(message, None if retry is None else retry.retry_delay.ToTimedelta().total_seconds())
     if code == code_pb2.DEADLINE_EXCEEDED:
@@ -214,6 +219,8 @@ def from_status(status: status_pb2.Status, address: str = "") -> PoseglassError:
     if code == code_pb2.UNAVAILABLE:
         where = f" at {address}" if address else ""
         return Unavailable(f"no server answers{where} ({message}); check the address, or run `poseglass serve` there")
+    if code == code_pb2.UNIMPLEMENTED and _NO_SUCH_METHOD.search(message):
+        return Unimplemented(f"the server{f' at {address}' if address else ''} is not a Poseglass server ({message})")
     if code in _SIMPLE:
         return _SIMPLE[code](message)
     name = code_pb2.Code.Name(code) if code in code_pb2.Code.values() else str(code)

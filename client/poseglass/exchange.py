@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any
 
+from poseglass import checks
 from poseglass.convert import ModelInfo, to_model_info, to_prediction, to_ref, to_request
 from poseglass.convert import to_skeleton as skeleton_of
 from poseglass.errors import InvalidRequest, PoseglassError, from_status
-from poseglass.options import ImageLike, PredictOptions
+from poseglass.options import ImageLike, PredictOptions, check_options
 from poseglass_core.poses import ModelRef, Prediction
 from poseglass_core.skeleton import Skeleton
 from poseglass_proto.v1 import pose_pb2 as pb
@@ -25,18 +27,15 @@ picture's answer, that it was late."""
 StreamItem = ImageLike | tuple[ImageLike, PredictOptions]
 """A picture, or a picture with options of its own, which win over the stream's."""
 
-_UNARY = ("Predict", "ListModels", "GetModel")
-
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            # Predictions change nothing, so asking again is safe where the connection broke.
-            "name": [
-                {"service": "poseglass.v1.PoseService", "method": m} for m in ("Predict", "ListModels", "GetModel")
-            ],
+            # Asking changes nothing, so asking again is safe where the connection broke. A stream is asked again only
+            # while the server has not begun to answer. The waits together are longer than MAX_BACKOFF_MS.
+            "name": [{"service": "poseglass.v1.PoseService"}, {"service": "grpc.health.v1.Health"}],
             "retryPolicy": {
-                "maxAttempts": 3,
+                "maxAttempts": 5,
                 "initialBackoff": "0.1s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
@@ -46,12 +45,15 @@ _SERVICE_CONFIG = {
     ],
 }
 
+MAX_BACKOFF_MS = 500
+"""Longest pause before a lost connection is tried again: a server that is back is found by the retries of one call."""
+
 
 class Exchange:
     """Builds requests and reads answers for one server.
 
     Args:
-        address: "HOST:PORT", or any other gRPC target.
+        address: "HOST:PORT".
         timeout: seconds a call may take unless it says otherwise.
         max_message_mb: MiB a message may have, either way.
 
@@ -60,13 +62,10 @@ class Exchange:
     """
 
     def __init__(self, address: str, timeout: float, max_message_mb: int) -> None:
-        if not address:
-            raise InvalidRequest("address", "is empty; give HOST:PORT")
-        if not 1 <= max_message_mb <= 2047:  # gRPC counts bytes in an int32
-            raise InvalidRequest("max_message_mb", f"must be 1 to 2047, not {max_message_mb}")
-        self.address, self.max_message_mb = address, max_message_mb
-        self.default_timeout = timeout
-        self.timeout(None)
+        self.address = checks.address(address)
+        # gRPC counts bytes in an int32.
+        self.max_message_mb = checks.whole("max_message_mb", max_message_mb, 1, 2047, "a whole number from 1 to 2047")
+        self.default_timeout = checks.seconds("timeout", timeout)
         self._skeletons: dict[ModelRef, Skeleton] = {}
 
     def channel_options(self) -> list[tuple[str, Any]]:
@@ -76,6 +75,11 @@ class Exchange:
             ("grpc.max_send_message_length", limit),
             ("grpc.max_receive_message_length", limit),
             ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+            # Without a pool of its own, a client would share other clients' pauses between attempts to connect.
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", MAX_BACKOFF_MS),
         ]
 
     def timeout(self, timeout: float | None) -> float:
@@ -84,18 +88,41 @@ class Exchange:
         Raises:
             InvalidRequest: not a positive number.
         """
-        seconds = self.default_timeout if timeout is None else timeout
-        if not 0 < seconds < float("inf"):
-            raise InvalidRequest("timeout", f"must be a positive number of seconds, not {seconds}")
-        return seconds
+        return self.default_timeout if timeout is None else checks.seconds("timeout", timeout)
+
+    def stream_settings(self, images: object, timeout: float | None, in_flight: int, options: PredictOptions) -> float:
+        """Check what a stream is called with; returns seconds for each picture.
+
+        Raises:
+            InvalidRequest: `images` is one picture, or a setting cannot be.
+            TypeError: an option that does not exist.
+        """
+        check_options(options)
+        one = isinstance(images, str | bytes | bytearray | memoryview)
+        if one or not isinstance(images, Iterable | AsyncIterable):
+            raise InvalidRequest("images", f"must be a list or other iterable of pictures, not {checks.said(images)}")
+        checks.whole("in_flight", in_flight, 1, None, "a whole number of at least 1")
+        return self.timeout(timeout)
 
     def request(self, image: ImageLike, options: PredictOptions) -> pb.PredictRequest:
         """The message of one call; `convert.to_request` says what it raises."""
         return to_request(image, options, self.max_message_mb)
 
     def stream_request(self, item: StreamItem, options: PredictOptions, timeout: float) -> pb.PredictRequest:
-        """The message of one picture in a stream, with its own deadline."""
-        image, own = item if isinstance(item, tuple) else (item, PredictOptions())
+        """The message of one picture in a stream, with its own deadline.
+
+        Raises:
+            InvalidRequest, MessageTooLarge: the picture or an option of its own cannot be sent.
+        """
+        image, own = item if isinstance(item, tuple) and len(item) == 2 else (item, PredictOptions())
+        if isinstance(image, tuple) or not isinstance(own, Mapping):
+            raise InvalidRequest(
+                "images", "each must be a picture, or a (picture, options) pair with a dict of options"
+            )
+        try:
+            check_options(own)
+        except TypeError as error:  # it must not end the stream
+            raise InvalidRequest("images", str(error)) from None
         return to_request(image, {**options, **own}, self.max_message_mb, timeout)
 
     def skeleton(self, response: pb.PredictResponse) -> Skeleton | None:

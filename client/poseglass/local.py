@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import poseglass_models
+from poseglass import checks
 from poseglass.errors import FailedPrecondition, InvalidRequest, MissingExtra, ModelNotFound
-from poseglass.options import ImageLike, PredictOptions, as_pixels, pose_request, read_file
+from poseglass.options import ImageLike, PredictOptions, checked, content
 from poseglass_core.errors import InvalidInput, NotSupported
 from poseglass_core.poses import Prediction
 
@@ -32,6 +33,7 @@ class LocalPredictor:
         threads: for inference; default: what this process may really use.
 
     Raises:
+        InvalidRequest: a setting of the wrong type.
         MissingExtra: `poseglass[cpu]` (or `[gpu]`) is not installed.
     """
 
@@ -39,7 +41,10 @@ class LocalPredictor:
         with runtime():
             import poseglass_runtime.engine
             import poseglass_runtime.images  # noqa: F401
-        self._model, self._device, self._threads = model, device, threads
+        self._model, self._device = checks.text("model", model), checks.text("device", device)
+        self._threads = (
+            None if threads is None else checks.whole("threads", threads, 1, None, "a whole number of at least 1")
+        )
         self._predictors: dict[str, Predictor] = {}
         self._loading = threading.Lock()
 
@@ -68,13 +73,13 @@ class LocalPredictor:
             ModelNotFound: no such model, or not of that version.
             FailedPrecondition: the model or the device will not do, or detection is asked for.
         """
-        request = pose_request(options)
-        predictor = self.predictor(options.get("model", ""))
-        version = options.get("version", 0)
-        if version not in (0, predictor.ref.version):
-            raise ModelNotFound(f"{predictor.ref.name!r} is here in version {predictor.ref.version}, not {version}")
+        wanted = checked(options)
+        predictor = self.predictor(wanted.model)
+        ref = predictor.ref
+        if wanted.version not in (0, ref.version):
+            raise ModelNotFound(f"{ref.name!r} is here in version {ref.version}, not {wanted.version}")
         try:
-            prediction = predictor.predict(decode(image), request)
+            prediction = predictor.predict(decode(image), wanted.pose)
         except InvalidInput as error:
             raise InvalidRequest(error.field, error.reason) from None
         except NotSupported as error:
@@ -85,8 +90,8 @@ class LocalPredictor:
             model=prediction.model,
             provider=prediction.provider,
             timings=prediction.timings,
-            request_id=options.get("request_id", ""),
-            timestamp_s=options.get("timestamp_s", 0.0),
+            request_id=wanted.request_id,
+            timestamp_s=wanted.timestamp_s,
         )
 
     def predictor(self, model: str = "") -> Predictor:
@@ -141,14 +146,10 @@ def decode(image: ImageLike) -> NDArray[np.uint8]:
     """
     from poseglass_runtime.images import decode_image
 
-    if isinstance(image, np.ndarray):
-        pixels = as_pixels(image)
-        return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
-    if isinstance(image, str | Path):
-        return decode_image(read_file(image))
-    if isinstance(image, bytes | bytearray | memoryview):
-        return decode_image(bytes(image))
-    raise TypeError(f"image must be bytes, a path or a NumPy array, not {type(image).__name__}")
+    pixels = content(image)
+    if isinstance(pixels, bytes):
+        return decode_image(pixels)
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from poseglass.errors import InvalidRequest
 from poseglass.options import read_file
 from poseglass_core.drawing import Image, contact_sheet, draw_poses, overlay_heatmap
+from poseglass_core.errors import InvalidInput
 from poseglass_core.files import write_whole
 from poseglass_core.geometry import compose, heatmap_affine, invert, warp
 from poseglass_core.poses import Pose
@@ -21,7 +23,9 @@ it."""
 
 
 def read_picture(path: str | Path) -> Image:
-    """Read a picture file.
+    """Read a picture file, by the rules of the server and of prediction in this process.
+
+    Where `poseglass[cpu]` is not installed, OpenCV decides what can be read.
 
     Returns:
         [height, width, 3] RGB, upright (EXIF orientation applied).
@@ -31,12 +35,28 @@ def read_picture(path: str | Path) -> Image:
     """
     data = read_file(path)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        return _decoder()(data)
+    except InvalidInput as error:
+        raise InvalidRequest(error.field, f"{path}: {error.reason}") from None
+
+
+def _decoder() -> Callable[[bytes], Image]:
+    try:
+        from poseglass_runtime.images import decode_image
+    except ModuleNotFoundError:
+        return _decode_image
+    return decode_image
+
+
+def _decode_image(data: bytes) -> Image:
+    """The stand-in for `poseglass_runtime.images.decode_image`."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error:
         image = None
     if image is None:
-        raise InvalidRequest("image", f"{path}: cannot be decoded as a picture")
-    return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
+        raise InvalidInput("image.encoded", "cannot be decoded as a picture")
+    return image.astype(np.uint8, copy=False)
 
 
 def save_picture(path: str | Path, image: Image) -> None:
@@ -53,7 +73,19 @@ def save_picture(path: str | Path, image: Image) -> None:
     done, data = cv2.imencode(path.suffix, np.ascontiguousarray(image[..., ::-1]))
     if not done:
         raise OSError(f"{path}: OpenCV cannot write this picture")
-    write_whole(path, data.tobytes())
+    write_file(path, data.tobytes())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; it is what the error names, and not the temporary file beside it.
+    """
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
 def heatmap_sheet(image: Image, pose: Pose, columns: int = 5) -> Image:
@@ -76,8 +108,8 @@ def heatmap_sheet(image: Image, pose: Pose, columns: int = 5) -> Image:
     size = (rows * CELL, cells * CELL)
     part = warp(image, to_part, size)
     joints = warp(draw_poses(image, [pose]), to_part, size)
-    tiles: list[tuple[str, NDArray[np.uint8]]] = [(f"person {pose.score:.2f}", joints)]
+    tiles: list[tuple[str, NDArray[np.uint8]]] = [(f"person {pose.score:.3f}", joints)]
     for name, values in zip(pose.heatmap_names, maps.values, strict=True):
-        score = f" {pose[name].score:.2f}" if name in pose else ""
+        score = f" {pose[name].score:.3f}" if name in pose else ""
         tiles.append((f"{name}{score}", overlay_heatmap(part, values, heatmap_affine(CELL))))
     return contact_sheet(tiles, columns=columns)

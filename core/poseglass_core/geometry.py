@@ -17,6 +17,13 @@ Affine = NDArray[np.float64]
 """2x3: (x, y, 1) -> (x', y')."""
 
 
+LARGEST = 1e8
+"""Pixels; beyond any picture, and small enough that no coordinate overflows or loses its last pixel."""
+
+SMALLEST = 0.01
+"""Pixels; the least side of a box."""
+
+
 @dataclass(frozen=True)
 class Box:
     """Edges of a tight person box, in pixels of the upright image.
@@ -27,7 +34,8 @@ class Box:
         angle: degrees clockwise about the box's centre: where the head points, away from up.
 
     Raises:
-        ValueError: a number is not finite, or a side is not positive; the message begins with the field's name.
+        ValueError: a number is not finite or absurdly large, or a side is not positive; the message begins with the
+            field's name.
     """
 
     x: float
@@ -41,10 +49,12 @@ class Box:
             value = getattr(self, name)
             if not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, not {value}")
+            if abs(value) > LARGEST:
+                raise ValueError(f"{name} must be within {LARGEST:,.0f} of 0, not {value:g}")
         for name in ("width", "height"):
             value = getattr(self, name)
-            if value <= 0:
-                raise ValueError(f"{name} must be greater than 0, not {value:g}")
+            if value < SMALLEST:
+                raise ValueError(f"{name} must be greater than 0 (at least {SMALLEST:g} pixels), not {value:g}")
 
     @property
     def centre(self) -> tuple[float, float]:

@@ -80,8 +80,11 @@ class Pose:
             KeyError: it was not asked for, or is under the threshold.
         """
         if name not in self.names:
-            known = "is not in this pose" if name in self.skeleton.joints else "is no joint of this model"
-            raise KeyError(f"{name!r} {known}; here are: {', '.join(self.names)}")
+            known = name in self.skeleton.joints
+            what = (
+                "is not in this pose (not asked for, or under the threshold)" if known else "is no joint of this model"
+            )
+            raise KeyError(f"{name!r} {what}; here are: {', '.join(self.names) or 'none'}")
         i = self.names.index(name)
         return Joint(name, float(self.points[i, 0]), float(self.points[i, 1]), float(self.scores[i]))
 

@@ -25,7 +25,9 @@ def path(name: str, suffix: str = ".onnx") -> Path:
         FileNotFoundError: nothing of that name is shipped; the message lists what is.
     """
     file = FOLDER / f"{name}{suffix}"
-    if name not in names() or not file.is_file():
+    if name in names() and not file.is_file():
+        raise FileNotFoundError(f"the {suffix} file of {name!r} is not part of this installation")
+    if name not in names():
         raise FileNotFoundError(f"no shipped model is called {name!r}; there are: {', '.join(names())}")
     return file
 

@@ -12,6 +12,9 @@ from PIL import Image
 from poseglass_core.errors import InvalidInput
 
 DEFAULT_MAX_PIXELS = 64_000_000
+MOST_PIXELS = 178_000_000
+"""The highest limit that can be set: Pillow refuses larger headers by itself."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _FIELD = "image.encoded"
 _ORIENTATION = 0x0112
@@ -72,14 +75,12 @@ def _read_header(data: bytes, max_pixels: int) -> tuple[str, int, int, int]:
             except Exception:  # a damaged EXIF block should not cost the picture; Pillow raises many kinds
                 orientation = 1
             return kind, header.width, header.height, orientation
-    except Image.DecompressionBombError:
-        # Pillow's own bound, 179 million pixels, which the limit cannot lift.
-        reason = (
-            f"its pixels are more than the limit of {max_pixels:,} (and than any that can be set); shrink the picture"
-        )
-        raise InvalidInput(_FIELD, reason) from None
+    except Image.DecompressionBombError:  # Pillow's own bound, which no limit can lift
+        reason = f"its pixels are more than the limit of {min(max_pixels, MOST_PIXELS):,}; shrink the picture"
     except Exception:  # anything: hostile headers make Pillow raise SyntaxError, struct.error, ...
-        raise InvalidInput(_FIELD, _explain_unknown(data)) from None
+        reason = _explain_unknown(data)
+    # Raised here and not above: Pillow's exception would hang on to its frames, and they to the picture's bytes.
+    raise InvalidInput(_FIELD, reason)
 
 
 def _explain_unknown(data: bytes) -> str:
@@ -91,7 +92,9 @@ def _explain_unknown(data: bytes) -> str:
     if data[:6] in {b"GIF87a", b"GIF89a"}:
         return f"is a GIF, which is not read; {wanted}"
     if data[:2] == b"\xff\xd8" or data[:8] == b"\x89PNG\r\n\x1a\n" or data[:4] == b"RIFF" or data[:2] == b"BM":
-        return "the header is truncated or broken; send all of the file's bytes"
+        return (
+            "the header cannot be read: truncated, broken, or full of metadata; send all bytes, or write the file anew"
+        )
     return f"is not a picture in a known format; {wanted}"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import logging
+import warnings
 from typing import Annotated
 
 import cv2
@@ -11,7 +14,7 @@ import typer
 
 import poseglass_models
 from poseglass_runtime.engine import Engine, ModelError, load_engine
-from poseglass_runtime.images import DEFAULT_MAX_PIXELS
+from poseglass_runtime.images import DEFAULT_MAX_PIXELS, MOST_PIXELS
 from poseglass_runtime.predictor import Predictor
 from poseglass_server.limits import DEFAULT_MAX_MESSAGE_MB, Limits
 from poseglass_server.models import Models
@@ -35,7 +38,9 @@ def serve(
     max_message_mb: Annotated[
         int, typer.Option(min=1, max=1023, help="Largest message in MiB, both ways; set it on the client too.")
     ] = DEFAULT_MAX_MESSAGE_MB,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture, width x height.")] = DEFAULT_MAX_PIXELS,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, max=MOST_PIXELS, help="Largest picture, width x height.")
+    ] = DEFAULT_MAX_PIXELS,
     max_boxes: Annotated[int, typer.Option(min=1, help="Most people in a picture.")] = Limits.max_boxes,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds to finish what is in flight on SIGTERM.")
@@ -43,9 +48,11 @@ def serve(
 ) -> None:
     """Serve models over gRPC until SIGTERM or Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    warnings.filterwarnings("ignore", module=r"PIL\..*")  # of damaged EXIF blocks, which cost nothing here
+    _return_large_buffers()
     cv2.setNumThreads(0)  # each picture has one thread; OpenCV's own would fight over the processors
     try:
-        engines = [load_engine(poseglass_models.resolve(name), device, threads) for name in model or _shipped()]
+        engines = _load(model or _shipped(), device, threads)
         models = Models([Predictor(engine) for engine in engines])
     except (ModelError, FileNotFoundError, ValueError) as error:
         raise _refusal(error) from None
@@ -63,6 +70,36 @@ def serve(
         )
     except AddressError as error:
         raise _refusal(error) from None
+
+
+def _load(names: list[str], device: str, threads: int | None) -> list[Engine]:
+    """The engines of some models.
+
+    Raises:
+        ModelError: one cannot be served, or two have the same name and version.
+        FileNotFoundError: one is not there.
+    """
+    loaded: dict[tuple[str, int], Engine] = {}
+    for name in names:
+        engine = load_engine(poseglass_models.resolve(name), device, threads)
+        other = loaded.setdefault((engine.ref.name, engine.ref.version), engine)
+        if other is not engine:
+            raise ModelError(
+                f"{other.path} and {engine.path} are both {engine.ref.name!r} version {engine.ref.version}; leave one "
+                "out, or export it with another --name or --version"
+            )
+    return list(loaded.values())
+
+
+def _return_large_buffers() -> None:
+    """Tell glibc to give large buffers back when they are freed.
+
+    By default it raises the size from which it does with every large buffer freed, up to 32 MiB; messages and decoded
+    pictures are then carved out of arenas that fragment and stay.
+    """
+    mmap_threshold = -3  # M_MMAP_THRESHOLD of malloc.h
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 20)
 
 
 def _refusal(error: Exception) -> typer.Exit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -101,10 +101,16 @@ def to_status(error: Exception, request_id: str) -> status_pb2.Status:
     return status
 
 
-async def abort(context: Context, error: Exception, request_id: str = "") -> NoReturn:
-    """End a call with a failure's status, details in its trailing metadata."""
+def refuse(context: Context, error: Exception, request_id: str = "") -> None:
+    """Give a call a failure's status, with details in its trailing metadata; what it then returns is not sent.
+
+    `context.abort` would do it by raising an exception that gRPC keeps: in its frames the request would stay in memory
+    until the garbage collector comes by.
+    """
     status = rpc_status.to_status(to_status(error, request_id))
-    await context.abort(status.code, status.details, status.trailing_metadata)
+    context.set_code(status.code)
+    context.set_details(status.details)
+    context.set_trailing_metadata(status.trailing_metadata)
 
 
 def _bad_request(field: str, reason: str) -> error_details_pb2.BadRequest:

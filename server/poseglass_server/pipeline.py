@@ -92,6 +92,9 @@ class Pipeline:
             raise Expired(_EXPIRED) from None
         finally:
             left.set()
+            # A failed future holds its exception, that its frames, and this one the future: without this, refused
+            # requests would stay in memory until the garbage collector comes by.
+            del work
 
     def close(self) -> None:
         """Drop what has not begun; what runs ends by itself."""

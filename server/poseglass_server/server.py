@@ -16,6 +16,7 @@ from poseglass_proto.v1 import pose_pb2_grpc
 from poseglass_runtime.threads import available_threads
 from poseglass_server.calls import Calls
 from poseglass_server.limits import Limits
+from poseglass_server.malformed import RefuseMalformed
 from poseglass_server.models import Models
 from poseglass_server.pipeline import Pipeline
 from poseglass_server.service import ADMIN_SERVICE, POSE_SERVICE, AdminService, PoseService
@@ -87,13 +88,14 @@ def create_server(
     limits = limits or Limits()
     calls, pipeline = Calls(), Pipeline(workers or available_threads()[0])
     server = grpc.aio.server(
+        interceptors=[RefuseMalformed()],
         options=[
             ("grpc.so_reuseport", 0),  # a second server on the port would bind in silence
             # A message over the limit is received up to twice its size, so that the refusal can name the setting; gRPC
             # itself cuts off what is larger by the header of its length.
             ("grpc.max_receive_message_length", 2 * limits.max_message_bytes),
             ("grpc.max_send_message_length", limits.max_message_bytes),
-        ]
+        ],
     )
     pose_pb2_grpc.add_PoseServiceServicer_to_server(PoseService(models, pipeline, limits, calls), server)  # type: ignore[no-untyped-call]
     pose_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(), server)  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
 from poseglass_server.calls import Calls
 from poseglass_server.convert import to_model
-from poseglass_server.errors import Context, Unimplemented, abort, to_status
+from poseglass_server.errors import Context, Unimplemented, refuse, to_status
 from poseglass_server.limits import Limits
 from poseglass_server.models import Models
 from poseglass_server.pipeline import Pipeline, to_job
@@ -40,7 +40,8 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
             self._calls.enter(context)
             return await self._answer(request, context)
         except Exception as error:
-            await abort(context, error, request.request_id)
+            refuse(context, error, request.request_id)
+            return pb.PredictResponse()
 
     async def PredictStream(self, requests: AsyncIterator[pb.PredictRequest], context: Context) -> None:
         """Answer pictures in their order; a bad one fails alone."""
@@ -58,7 +59,7 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
                 requests, answer, context.write, self._limits.stream_in_flight, self._calls.stop_reading
             )
         except Exception as error:
-            await abort(context, error)
+            refuse(context, error)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """All models, those of the default's name first."""
@@ -70,7 +71,8 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
             found = self._models.get(request.name, request.version, field="name")
             return to_model(found, found is self._models.default)
         except Exception as error:
-            await abort(context, error)
+            refuse(context, error)
+            return pb.Model()
 
     async def _answer(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         job = to_job(request, self._models, self._limits)
@@ -82,9 +84,10 @@ class AdminService(pose_pb2_grpc.AdminServiceServicer):
 
     async def Reload(self, request: pb.ReloadRequest, context: Context) -> pb.ReloadResponse:
         """Refused: this server reads its models when it starts."""
-        await abort(
+        refuse(
             context, Unimplemented("this server has no model repository; start it anew to serve other model files")
         )
+        return pb.ReloadResponse()
 
 
 def _deadline(context: Context, timeout_ms: int) -> float | None:

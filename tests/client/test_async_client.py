@@ -194,3 +194,42 @@ def test_a_cancelled_task_is_cancelled_and_the_client_goes_on(server, jpeg):
         assert (await client.predict(jpeg)).poses
 
     asked(server, use)
+
+
+def test_an_item_of_a_wrong_type_fails_alone(server, jpeg):
+    wrong = [3, None, ("a", {}, {}), (b"x", 3), (b"x", {"flip": True}), (b"x", {"boxes": 3})]
+    answers = asked(server, lambda client: collect(client.stream([jpeg, *wrong, jpeg])))
+    assert [type(answer) for answer in answers] == [Prediction, *[InvalidRequest] * len(wrong), Prediction]
+
+
+def test_a_client_closed_inside_a_stream_or_a_call_says_so(server, jpeg):
+    async def use(client):
+        stream = client.stream(iter(lambda: jpeg, None))
+        await anext(stream)
+        server.poses.silent.set()
+        waiting = [asyncio.create_task(client.predict(jpeg)), asyncio.create_task(collect(client.stream([jpeg])))]
+        await asyncio.sleep(0.1)
+        await client.close()
+        for call in (collect(stream), *waiting):
+            with pytest.raises(ClientClosed):
+                await call
+
+    asked(server, use)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_an_end_while_no_picture_is_on_its_way_is_noticed(server, jpeg, who):
+    async def camera():
+        yield jpeg
+        await asyncio.sleep(20)
+
+    async def use(client):
+        stream = client.stream(camera())
+        assert isinstance(await anext(stream), Prediction)
+        waiting = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.1)
+        await (client.close() if who == "client" else asyncio.to_thread(server.grpc.stop, None))
+        with pytest.raises(ClientClosed if who == "client" else PoseglassError):
+            await waiting
+
+    asked(server, use)

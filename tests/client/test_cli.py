@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -164,7 +165,8 @@ def test_options_reach_the_server(server, pictures):
         (["{folder}/*.webp"], "*.webp: matches nothing"),
         (["{folder}/one.jpg", "--box", "1,2,3"], "--box: '1,2,3' must be x,y,width,height"),
         (["{folder}/one.jpg", "--box", "1,2,0,4"], "--box: '1,2,0,4': width must be greater than 0"),
-        (["{folder}/one.jpg", "--box", "1,2,nan,4"], "--box"),
+        (["{folder}/one.jpg", "--box", "1,2,nan,4"], "--box: '1,2,nan,4': width must be"),
+        (["{folder}/one.jpg", "--box", "1,2,3e9,4"], "--box: '1,2,3e9,4': width must be"),
         (["{folder}/one.jpg", "--box", "a,b,c,d"], "--box"),
         (["{folder}/one.jpg", "--joint-threshold", "2"], "thresholds.joint"),
         (["{folder}/one.jpg", "--device", "cpu"], "--device"),
@@ -196,6 +198,80 @@ def test_a_folder_that_cannot_be_written_into_costs_the_overlay_only(server, pic
     (answer,) = json.loads(result.stdout)
     assert answer["persons"]
     assert "No space left" in answer["error"]["message"]
+
+
+def test_an_answer_over_the_limit_costs_its_own_picture_only(server, pictures, monkeypatch):
+    answer = server.poses.answer
+
+    def big_for_the_second(request):
+        response = answer(request)
+        if request.image.encoded == (pictures / "two.png").read_bytes():
+            response.provider = "x" * (2 << 20)
+        return response
+
+    monkeypatch.setattr(server.poses, "answer", big_for_the_second)
+    for name in ("three.jpg", "zwei.jpg"):
+        (pictures / name).write_bytes((pictures / "one.jpg").read_bytes())
+    arguments = ["predict", pictures, "--server", server.address, "--max-message-mb", "1", "--json"]
+    result = run(*arguments, expect=1)
+    answers = json.loads(result.stdout)
+    assert [answer["file"].rpartition("/")[2] for answer in answers] == ["one.jpg", "three.jpg", "two.png", "zwei.jpg"]
+    assert ["error" in answer for answer in answers] == [False, False, True, False]
+    assert "max_message_mb" in answers[2]["error"]["message"]
+    assert "two.png" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--max-message-mb", "--timeout"])
+def test_options_for_a_server_need_one(pictures, option):
+    assert option in one_line(run("predict", pictures / "one.jpg", option, "5", expect=2))
+    if option == "--timeout":
+        assert option in one_line(run("models", option, "5", expect=2))
+
+
+def test_a_timeout_is_kept(server, pictures):
+    server.poses.silent.set()
+    run("predict", pictures / "one.jpg", "--server", server.address, "--timeout", "0.2", expect=1)
+    assert "timeout" in one_line(run("predict", pictures, "--server", server.address, "--timeout", "-1", expect=2))
+    assert "timeout" in one_line(run("models", "--server", server.address, "--timeout", "nan", expect=2))
+
+
+def test_a_device_or_model_that_will_not_do_is_asked_wrongly(pictures, tmp_path):
+    (tmp_path / "not.onnx").write_bytes(b"text")
+    for wrong in (["--model", tmp_path / "not.onnx"], ["--device", "gpu"]):
+        run("predict", pictures / "one.jpg", *wrong, expect=2)
+    run("inspect", pictures / "one.jpg", "--device", "gpu", "--out", tmp_path / "out", expect=2)
+
+
+def test_a_device_file_is_one_line(server):
+    assert "/dev/zero: is a device" in one_line(run("predict", "/dev/zero", "--server", server.address, expect=2))
+    assert "/dev/zero: is a device" in one_line(run("inspect", "/dev/zero", expect=2))
+    assert "the path is empty" in one_line(run("predict", "", "--server", server.address, expect=2))
+
+
+def test_output_that_cannot_say_a_character_is_escaped(server, pictures):
+    (pictures / "one.jpg").rename(pictures / os.fsdecode(b"gr\xc3\xbc\xdf.jpg"))  # half UTF-8, half Latin-1
+    for encoding in ("ascii", "utf-8"):
+        command = [sys.executable, "-m", "poseglass", "predict", str(pictures), "--server", server.address]
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        plain = subprocess.run(command, capture_output=True, env=environment, check=True)
+        assert b"head_top" in plain.stdout
+        document = subprocess.run([*command, "--json"], capture_output=True, env=environment, check=True)
+        first, _ = json.loads(document.stdout.decode("utf-8"))
+        assert os.fsencode(first["file"]).endswith(b"/gr\xc3\xbc\xdf.jpg")
+
+
+def test_a_narrow_terminal_gets_lines(server, pictures, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    text = run("predict", pictures / "one.jpg", "--server", server.address, "--box", "0.5,0,20,24.25,30").stdout
+    assert "  head_top  19.2  22.6  0.933" in text
+    assert "box 0.5,0,20,24.25,30" in text
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "joint" in run("predict", pictures / "one.jpg", "--server", server.address).stdout
+
+
+def test_help_says_the_extra(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "needs [training]" in run("inspect", "--help").stdout
 
 
 def test_models_of_a_server(server):
@@ -272,75 +348,6 @@ def test_inspect_asks_for_the_checkpoint_where_it_cannot_know_it(tiny_model_path
     line = one_line(run("inspect", pictures / "one.jpg", "--checkpoint", tmp_path / "gone.pt", expect=2))
     assert "gone.pt" in line
     assert "gone.jpg" in one_line(run("inspect", "gone.jpg", expect=2))
-
-
-@pytest.fixture
-def healthy_models(tiny_model_path, tmp_path, monkeypatch):
-    """As if the tiny model were shipped."""
-    (tmp_path / "tiny.onnx").write_bytes(tiny_model_path.read_bytes())
-    monkeypatch.setattr("poseglass_models.FOLDER", tmp_path)
-    return tmp_path
-
-
-def checks(result):
-    return {check["name"]: check for check in json.loads(result.stdout)["checks"]}
-
-
-def test_doctor_finds_nothing_broken(healthy_models):
-    found = checks(run("doctor", "--json"))
-    assert found["model tiny"]["state"] == "ok"
-    assert "threads, from" in found["compute"]["detail"]
-    assert "CPUExecutionProvider" in found["compute"]["detail"]
-    assert "nothing broken" in run("doctor").stdout
-
-
-def test_doctor_says_how_to_mend_what_is_broken(healthy_models, monkeypatch):
-    from poseglass.commands import doctor
-
-    def import_module(name):
-        if name == "cv2":
-            raise ImportError("libGL.so.1: cannot open shared object file")
-        if name == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-    monkeypatch.setattr(doctor, "import_module", import_module)
-    monkeypatch.setattr(doctor, "version", lambda name: _no_torch(name))
-    (healthy_models / "broken.onnx").write_bytes(b"text")
-    found = checks(run("doctor", "--json", expect=1))
-    assert found["opencv-python-headless"]["state"] == "broken"
-    assert "libGL" in found["opencv-python-headless"]["detail"]
-    assert found["opencv-python-headless"]["remedy"].startswith("pip install")
-    assert found["torch"]["state"] == "absent"  # an extra that is not there is no fault
-    assert found["extra [training]"]["remedy"] == 'pip install "poseglass[training]"'
-    assert found["model broken"]["state"] == "broken"
-    assert found["model tiny"]["state"] == "ok"
-
-
-def _no_torch(name):
-    if name == "torch":
-        from importlib.metadata import PackageNotFoundError
-
-        raise PackageNotFoundError(name)
-    return version(name)
-
-
-def test_doctor_runs_where_numpy_and_opencv_do_not():
-    script = (
-        "import sys\nsys.modules['cv2'] = sys.modules['grpc'] = None\n"
-        "from poseglass.cli import app\napp(['doctor', '--json'])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    states = {check["name"]: check["state"] for check in json.loads(done.stdout)["checks"]}
-    assert states["opencv-python-headless"] == states["grpcio"] == "broken"
-    assert states["numpy"] == "ok"
-
-
-def test_a_package_that_does_not_load_sends_to_the_doctor():
-    script = "import sys\nsys.modules['cv2'] = None\nfrom poseglass.cli import app\napp(['health'])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "poseglass doctor" in one_line(done)
 
 
 def test_as_a_real_program(server, pictures):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+from concurrent import futures
+from contextlib import contextmanager
 
+import grpc
 import numpy as np
 import pytest
 from google.rpc import code_pb2
+from grpc_health.v1 import health_pb2_grpc
 
 from poseglass import (
+    AsyncPoseClient,
     Box,
     ClientClosed,
     DeadlineExceeded,
@@ -18,7 +23,9 @@ from poseglass import (
     PoseglassError,
     Prediction,
     Unavailable,
+    Unimplemented,
 )
+from poseglass_proto.v1 import pose_pb2_grpc
 
 
 def test_joints_by_name_angles_and_echoes(client, jpeg):
@@ -109,12 +116,30 @@ def test_a_closed_client_says_so(server, jpeg):
         ({"max_message_mb": 0}, "max_message_mb"),
         ({"max_message_mb": 4096}, "max_message_mb"),
         ({"address": ""}, "address"),
+        ({"address": 3}, "address"),
+        ({"address": "localhost"}, "address"),
+        ({"address": "localhost:65536"}, "address"),
+        ({"address": "http://localhost:50051"}, "address"),
+        ({"address": "::1:50051"}, "address"),
+        ({"address": "\udcff:1"}, "address"),
+        ({"timeout": "x"}, "timeout"),
+        ({"timeout": None}, "timeout"),
+        ({"timeout": 1e10}, "timeout"),
+        ({"max_message_mb": "x"}, "max_message_mb"),
+        ({"max_message_mb": 1.5}, "max_message_mb"),
+        ({"max_message_mb": True}, "max_message_mb"),
     ],
 )
 def test_settings_that_cannot_be(settings, field):
-    with pytest.raises(InvalidRequest) as caught:
-        PoseClient(**settings)
-    assert caught.value.field == field
+    for kind in (PoseClient, AsyncPoseClient):
+        with pytest.raises(InvalidRequest) as caught:
+            kind(**settings)
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize("address", ["localhost:0", "[::1]:50051", "pose-1.example.org:65535"])
+def test_addresses_that_can_be(address):
+    PoseClient(address).close()
 
 
 def test_models(client):
@@ -125,6 +150,10 @@ def test_models(client):
     assert client.model("fake") == client.model() == ready
     with pytest.raises(ModelNotFound, match="horse"):
         client.model("horse")
+    for arguments, field in ((("", -1), "version"), (("", "1"), "version"), ((3,), "model")):
+        with pytest.raises(InvalidRequest) as caught:
+            client.model(*arguments)
+        assert caught.value.field == field
 
 
 def test_health(server, client):
@@ -161,6 +190,75 @@ def test_pictures_of_a_stream_may_have_options_of_their_own(server, client, jpeg
     assert [a.timestamp_s for a in answers] == [0, 0.1, 0.2, 0]
     assert {a.poses[0].names for a in answers} == {("neck",)}
     assert {request.timeout_ms for request in server.poses.requests} == {4000}
+
+
+WRONG_ITEMS = [
+    3,
+    None,
+    ("a", {}, {}),
+    (b"x", 3),
+    (b"x", {"flip": True}),
+    (b"x", {"boxes": 3}),
+    (b"x", {"model": "\udcff"}),
+    "a\0b",
+]
+
+
+def test_an_item_of_a_wrong_type_fails_alone(client, jpeg):
+    answers = list(client.stream([jpeg, *WRONG_ITEMS, jpeg]))
+    assert [type(answer) for answer in answers] == [Prediction, *[InvalidRequest] * len(WRONG_ITEMS), Prediction]
+    assert all(answer.field for answer in answers[1:-1])
+
+
+def test_a_client_closed_inside_a_stream_says_so(client, jpeg):
+    stream = client.stream(iter(lambda: jpeg, None))
+    next(stream)
+    client.close()
+    with pytest.raises(ClientClosed):
+        list(stream)
+
+
+def test_a_client_closed_while_a_call_waits_says_so(server, client, jpeg):
+    server.poses.silent.set()
+    closing = threading.Timer(0.2, client.close)
+    closing.start()
+    with pytest.raises(ClientClosed):
+        client.predict(jpeg)
+    closing.join()
+
+
+def test_a_server_that_comes_back_is_found_by_the_next_call(server, client, jpeg):
+    client.predict(jpeg)
+    server.grpc.stop(None).wait()
+    for _ in range(2):  # meanwhile the connection is tried again, at longer and longer intervals
+        with pytest.raises(Unavailable):
+            client.health()
+    with revived(server):
+        assert client.health()
+        assert client.predict(jpeg).poses
+        assert len(list(client.stream([jpeg, jpeg]))) == 2
+
+
+@contextmanager
+def revived(server):
+    again = grpc.server(futures.ThreadPoolExecutor(4))
+    pose_pb2_grpc.add_PoseServiceServicer_to_server(server.poses, again)
+    health_pb2_grpc.add_HealthServicer_to_server(server.health, again)
+    assert again.add_insecure_port(server.address)
+    again.start()
+    yield
+    again.stop(None).wait()
+
+
+def test_a_server_of_another_kind_is_told_from_an_old_one():
+    stranger = grpc.server(futures.ThreadPoolExecutor(1))
+    address = f"127.0.0.1:{stranger.add_insecure_port('127.0.0.1:0')}"
+    stranger.start()
+    with PoseClient(address) as client:
+        for call in (client.models, client.health, lambda: list(client.stream([b"x"]))):
+            with pytest.raises(Unimplemented, match=f"{address} is not a Poseglass server"):
+                call()
+    stranger.stop(None).wait()
 
 
 def test_an_empty_stream_is_empty(client):
@@ -250,8 +348,12 @@ def test_a_server_that_goes_away_while_no_picture_is_on_its_way_is_noticed(serve
 def test_stream_settings_are_checked_at_once(client):
     with pytest.raises(TypeError, match="flip"):
         client.stream([], flip=True)
-    with pytest.raises(ValueError, match="in_flight"):
-        client.stream([], in_flight=0)
+    for wrong in (0, "x", None):
+        with pytest.raises(InvalidRequest, match="in_flight"):
+            client.stream([], in_flight=wrong)
+    for wrong in ("me.jpg", b"data", 3, None):
+        with pytest.raises(InvalidRequest, match="images: must be a list"):
+            client.stream(wrong)
     with pytest.raises(InvalidRequest):
         client.stream([], timeout=-1)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from poseglass import Box, InvalidRequest, Locate, MessageTooLarge, ServerError
 from poseglass.convert import to_heatmaps, to_model_info, to_prediction, to_request, to_skeleton
-from poseglass.options import PredictOptions, as_box
+from poseglass.options import PredictOptions, as_box, read_file
 from poseglass_core.skeleton import LSP, Skeleton
 from poseglass_proto.v1 import pose_pb2 as pb
 
@@ -49,14 +52,56 @@ def test_other_arrays_are_refused_with_the_right_ones_named(array):
         to_request(array, {}, 1)
 
 
-def test_other_things_are_a_type_error():
-    with pytest.raises(TypeError, match="int"):
-        to_request(3, {}, 1)
+@pytest.mark.parametrize("image", [3, None, ["a.jpg"], object()])
+def test_other_things_are_no_picture(image):
+    with pytest.raises(InvalidRequest, match="must be bytes, a path or a NumPy array") as caught:
+        to_request(image, {}, 1)
+    assert caught.value.field == "image"
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InvalidRequest, match=r"gone\.jpg: cannot be read \(No such file"):
         to_request(tmp_path / "gone.jpg", {}, 1)
+
+
+@pytest.mark.parametrize("limit", [None, 1 << 20])
+def test_only_ordinary_files_are_read(tmp_path, limit):
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        ("/dev/zero", "a device"),
+        (tmp_path / "pipe", "a pipe"),
+        (tmp_path, "is a folder"),
+        ("", "the path is empty"),
+        ("a\0b.jpg", "is no path"),
+        ("https://example.org/a.jpg", "URLs are not fetched"),
+        (Path("https://example.org/a.jpg"), "URLs are not fetched"),
+        ("~nobody-of-that-name/a.jpg", "No such file"),
+    ):
+        with pytest.raises(InvalidRequest, match=said) as caught:
+            read_file(path, limit)
+        assert caught.value.field == "image"
+
+
+def test_a_file_that_does_not_say_its_size_is_read_no_further_than_the_limit(tmp_path, monkeypatch):
+    (tmp_path / "grows.jpg").write_bytes(bytes(100))
+    true = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda self, **how: os.stat_result([*true(self)[:6], 0, 0, 0, 0]))
+    with pytest.raises(MessageTooLarge):
+        read_file(tmp_path / "grows.jpg", 99)
+    assert len(read_file(tmp_path / "grows.jpg", 100)) == 100
+
+
+def test_in_this_process_there_is_a_bound_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("poseglass.options.MAX_FILE", 1 << 20)
+    (tmp_path / "big.jpg").write_bytes(bytes((1 << 20) + 1))
+    with pytest.raises(InvalidRequest, match=r"big\.jpg: has 1\.0 MiB; more than 1 MiB are not read"):
+        read_file(tmp_path / "big.jpg")
+
+
+def test_the_home_folder_has_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert read_file("~/a.jpg") == b"x"
 
 
 def test_what_exceeds_the_limit_is_refused_before_it_is_sent(tmp_path):
@@ -115,7 +160,34 @@ def test_thresholds_that_are_not_given_are_left_to_the_server(jpeg):
         ({"boxes": [(0, 0, 5, 5, float("inf"))]}, "boxes[0].angle"),
         ({"boxes": [(0, 0, 5)]}, "boxes[0]"),
         ({"boxes": [7]}, "boxes[0]"),
-        ({"boxes": [("a", "b", "c", "d")]}, "boxes[0]"),
+        ({"boxes": [("a", "b", "c", "d")]}, "boxes[0].x"),
+        ({"boxes": ["1234"]}, "boxes[0]"),
+        ({"boxes": [(0, 0, 5, 10**400)]}, "boxes[0].height"),
+        ({"boxes": [(0, 0, 5, True)]}, "boxes[0].height"),
+        ({"boxes": [(0, 0, 5e9, 5)]}, "boxes[0].width"),
+        ({"boxes": [(0, 0, 5, 1e-5)]}, "boxes[0].height"),
+        ({"boxes": None}, "boxes"),
+        ({"boxes": Box(0, 0, 5, 5)}, "boxes"),
+        ({"boxes": np.array(3)}, "boxes"),
+        ({"locate": "everywhere"}, "locate"),
+        ({"locate": 1}, "locate"),
+        ({"model": 3}, "model"),
+        ({"model": "\udcff"}, "model"),
+        ({"request_id": 3}, "request_id"),
+        ({"request_id": "\udcff"}, "request_id"),
+        ({"joints": [None]}, "outputs.joints[0]"),
+        ({"joints": ["neck", "\udcff"]}, "outputs.joints[1]"),
+        ({"joints": None}, "outputs.joints"),
+        ({"heatmaps": "yes"}, "outputs.heatmaps"),
+        ({"flip_test": "no"}, "flip_test"),
+        ({"heatmap_type": 16}, "outputs.heatmap_type"),
+        ({"joint_threshold": "x"}, "thresholds.joint"),
+        ({"person_threshold": [0.5]}, "thresholds.person"),
+        ({"version": None}, "version"),
+        ({"version": "1"}, "version"),
+        ({"version": 1 << 32}, "version"),
+        ({"timestamp_s": float("nan")}, "timestamp_s"),
+        ({"timestamp_s": "x"}, "timestamp_s"),
         ({"joint_threshold": 1.5}, "thresholds.joint"),
         ({"person_threshold": float("nan")}, "thresholds.person"),
         ({"heatmap_type": "float64"}, "outputs.heatmap_type"),
@@ -127,6 +199,22 @@ def test_wrong_options_are_named_before_anything_is_sent(options, field, jpeg):
     with pytest.raises(InvalidRequest) as caught:
         to_request(jpeg, options, 1)
     assert caught.value.field == field
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("locate", [Locate.WHOLE_IMAGE, "whole", "WHOLE_IMAGE", "Whole_Image"])
+@pytest.mark.parametrize("heatmap_type", ["uint8", "UINT8"])
+def test_names_are_taken_in_any_case(locate, heatmap_type, jpeg):
+    request = to_request(jpeg, {"locate": locate, "heatmap_type": heatmap_type}, 1)
+    assert (request.locate, request.outputs.heatmap_type) == (pb.WHOLE_IMAGE, pb.UINT8)
+
+
+def test_numbers_of_numpy_are_numbers(jpeg):
+    boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)
+    options = {"boxes": boxes, "version": np.int64(2), "flip_test": np.bool_(True), "joint_threshold": np.float32(0.5)}
+    request = to_request(jpeg, options, 1)
+    assert [box.x for box in request.boxes] == [1, 5]
+    assert (request.version, request.flip_test, request.thresholds.joint) == (2, True, 0.5)
 
 
 def test_a_misspelt_option_is_a_type_error(jpeg):

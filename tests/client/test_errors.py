@@ -145,8 +145,16 @@ def test_too_large_for_the_server_names_the_setting(client, jpeg):
 def test_an_answer_too_large_for_the_client_names_the_setting(server, jpeg, monkeypatch):
     monkeypatch.setattr(server.poses, "answer", lambda request: _huge())
     client = poseglass.PoseClient(server.address, max_message_mb=1)
-    with client, pytest.raises(poseglass.MessageTooLarge, match="max_message_mb"):
+    with client, pytest.raises(poseglass.MessageTooLarge, match="max_message_mb") as caught:
         client.predict(jpeg)
+    assert "CLIENT: Received message larger than max" in str(caught.value)
+
+
+@pytest.mark.parametrize("message", ["Method not found!", "unknown service poseglass.v1.PoseService", ""])
+def test_a_server_without_the_service_is_no_poseglass_server(message):
+    error = from_status(status_pb2.Status(code=code_pb2.UNIMPLEMENTED, message=message), "there:1")
+    assert isinstance(error, poseglass.Unimplemented)
+    assert "there:1 is not a Poseglass server" in str(error)
 
 
 def _huge():

@@ -133,6 +133,9 @@ def test_boxes_are_edges_and_points_are_centres():
         ((0, 0, 0, 1), "width"),
         ((0, 0, 1, -2), "height"),
         ((0, 0, 1, 1, math.nan), "angle"),
+        ((0, 0, 1, 0.009), "height"),
+        ((-1e9, 0, 1, 1), "x"),
+        ((0, 0, 1e300, 1), "width"),
     ],
 )
 def test_a_bad_box_names_its_field(values, field):

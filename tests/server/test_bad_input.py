@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import time
+import weakref
 import zlib
 
 import grpc
 import pytest
 
+from poseglass_core.errors import InvalidInput
 from poseglass_proto.v1 import pose_pb2 as pb
 
 WHOLE = pb.Box(x=0, y=0, width=120, height=80)
@@ -140,3 +144,42 @@ def test_endless_names_do_not_break_the_answer(fails, letter):
     assert text.endswith("head_top")
     fails("model", grpc.StatusCode.NOT_FOUND, model=letter * 500_000)
     fails("request_id", request_id=letter * 500_000)
+
+
+def test_bytes_that_are_no_message_are_refused_like_any_bad_input(shared_server, refused):
+    def send(method: str) -> None:
+        shared_server.channel.unary_unary(method)(b"\xff\xff\xff not a message", timeout=10)
+
+    for method in ("Predict", "ListModels", "GetModel"):
+        said = refused(lambda m=method: send(f"/poseglass.v1.PoseService/{m}"), grpc.StatusCode.INVALID_ARGUMENT)
+        assert "pose.proto" in said
+        assert "DecodeError" not in said
+
+
+def test_refused_requests_do_not_stay_in_memory(shared_server, refused):
+    class Marked(InvalidInput):
+        """An error whose life can be watched."""
+
+    alive: list[weakref.ref[Marked]] = []
+
+    def made() -> Marked:
+        error = Marked("image.encoded", "is refused")
+        alive.append(weakref.ref(error))
+        return error
+
+    def fail(self: object, image: object, request: object) -> None:
+        raise made()
+
+    picture = pb.Image(raw=pb.RawImage(data=bytes(12), height=2, width=2, format=pb.RGB24))
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("poseglass_runtime.predictor.Predictor.predict", fail)
+            for _ in range(6):
+                with pytest.raises(grpc.RpcError):
+                    shared_server.pose.Predict(pb.PredictRequest(image=picture), timeout=10)
+        time.sleep(0.2)
+        assert sum(error() is not None for error in alive) <= 2  # the last may still be on its way out
+    finally:
+        gc.enable()

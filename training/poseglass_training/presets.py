@@ -51,7 +51,7 @@ class Preset:
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
-    ema: float = 0.999
+    ema: float = 0.998
     box_padding: float = 1.25
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(flip=0.5, rotation=30, rotated=0.6, scale=0.2, shift=0.05, colour=0.2)
@@ -82,12 +82,12 @@ PRESETS: dict[str, Preset] = {
     # 1.33 GMAC: one stack of 128 features at 256 px.
     "hourglass-s": Preset(
         HourglassConfig(joints=1, stacks=1, features=128, input_size=(256, 256)),
-        phases=(Phase(128, 18), Phase(192, 10), Phase(256, 5)),
+        phases=(Phase(128, 14), Phase(192, 8), Phase(256, 8)),
     ),
     # About the same GMAC without a way back from coarse to fine.
     "cnn": Preset(
         CnnConfig(joints=1, widths=(24, 48, 96, 192, 320), convolutions=(1, 2, 2, 2, 3), input_size=(192, 192)),
-        phases=(Phase(128, 10), Phase(192, 6)),
+        phases=(Phase(128, 6), Phase(192, 6)),
     ),
     # For trying things out: minutes on a laptop.
     "tiny": Preset(

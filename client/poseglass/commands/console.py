@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,10 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:  # the doctor prints too, and must live where NumPy or OpenCV is broken
+    from poseglass_core.geometry import Box
     from poseglass_core.poses import Prediction
 
 PATIENCE = 2.0
 """Seconds before progress is shown."""
+
+NARROW = 60
+"""Columns below which a table would be cut to pieces."""
+
+_NUMBERS = ("x", "y", "score")
 
 
 class Meter:
@@ -85,27 +91,46 @@ def stdout() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
+def print_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """A table; where the terminal is too narrow for one, a plain line a row.
+
+    Args:
+        columns: headings.
+        rows: cells, as plain text.
+        title: above it.
+    """
+    if console.width < NARROW:
+        if title:
+            console.print(title, markup=False)
+        for row in rows:
+            console.print("  " + "  ".join(cell for cell in row if cell), markup=False)
+        return
+    table = Table(title=escape(title) or None, title_justify="left", title_style="", header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table, soft_wrap=False)
+
+
 def print_prediction(console: Console, title: str, prediction: Prediction) -> None:
     """Named joints with positions and scores, one table a person."""
     height, width = prediction.image_size
     model = prediction.model
+    # Plain ASCII between the facts: not every terminal or pipe can say more.
     console.print(
-        f"[bold]{escape(title)}[/bold]  {width} x {height} · {escape(model.name)} version {model.version} · "
-        f"{escape(prediction.provider)} · {prediction.timings.total:.0f} ms"
+        f"[bold]{escape(title)}[/bold]  {width} x {height}, {escape(model.name)} version {model.version}, "
+        f"{escape(prediction.provider)}, {prediction.timings.total:.0f} ms"
     )
     if not prediction.poses:
         console.print("  nobody found")
     for number, pose in enumerate(prediction.poses, 1):
-        box = ", ".join(f"{side:.0f}" for side in pose.box.to_list()[:4])
-        table = Table(
-            title=f"person {number} · score {pose.score:.3f} · box {box}",
-            title_justify="left",
-            title_style="",
-            header_style="bold",
-        )
-        table.add_column("joint")
-        for name in ("x", "y", "score"):
-            table.add_column(name, justify="right")
-        for joint in pose:
-            table.add_row(escape(joint.name), f"{joint.x:.1f}", f"{joint.y:.1f}", f"{joint.score:.3f}")
-        console.print(table)
+        rows = [(joint.name, f"{joint.x:.1f}", f"{joint.y:.1f}", f"{joint.score:.3f}") for joint in pose]
+        heading = f"person {number}, score {pose.score:.3f}, box {say_box(pose.box)}"
+        print_table(console, ("joint", *_NUMBERS), rows, heading)
+
+
+def say_box(box: Box) -> str:
+    """A box for people: x,y,width,height and the angle where there is one, to a hundredth."""
+    sides = box.to_list() if box.angle else box.to_list()[:4]
+    return ",".join(f"{side:.2f}".rstrip("0").rstrip(".") for side in sides)

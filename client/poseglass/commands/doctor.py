@@ -12,12 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 import poseglass_models
 from poseglass.cli import FAILED
-from poseglass.commands.console import stdout
+from poseglass.commands.console import print_table, stdout
 
 BASE = {
     "numpy": "numpy",
@@ -68,13 +66,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON ob
     if as_json:
         typer.echo(json.dumps({"ok": not broken, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        table = Table(header_style="bold")
-        for column in ("", "what", "found", "to do"):
-            table.add_column(column, overflow="fold")
-        marks = {"ok": "[green]ok[/green]", "absent": "[yellow]--[/yellow]", "broken": "[red]!![/red]"}
-        for check in checks:
-            table.add_row(marks[check.state], escape(check.name), escape(check.detail), escape(check.remedy))
-        stdout().print(table, soft_wrap=False)
+        marks = {"ok": "ok", "absent": "--", "broken": "!!"}
+        rows = [(marks[check.state], check.name, check.detail, check.remedy) for check in checks]
+        print_table(stdout(), ("", "what", "found", "to do"), rows)
         typer.echo(f"{len(broken)} broken" if broken else "nothing broken")
     if broken:
         raise typer.Exit(FAILED)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from poseglass import checks
 from poseglass.errors import InvalidRequest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -29,14 +31,20 @@ def find_pictures(arguments: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     wrong: list[str] = []
     for argument in arguments:
-        path = Path(argument).expanduser()
+        try:
+            path = checks.path(argument)
+        except InvalidRequest as error:
+            wrong.append(error.reason)
+            continue
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if _is_picture(file))
             if not inside:
-                wrong.append(f"{argument}: no picture ({_known()}) in this folder; for subfolders: '{path}/**/*.jpg'")
+                wrong.append(f"{argument}: no picture ({_known()}) in this folder; for subfolders: '{path}/**/*'")
             found += inside
-        elif path.exists():
+        elif path.is_file():
             found.append(path)
+        elif path.exists():
+            wrong.append(f"{argument}: is a device, a pipe or a socket, not a picture file")
         elif glob.has_magic(argument):
             matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (it takes absolute patterns too)
             pictures = [match for match in matches if _is_picture(match)]
@@ -98,13 +106,18 @@ def output_names(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def output_folder(path: Path) -> Path:
-    """Make a folder to write into.
+    """Make a folder to write into, and try that it can be written into, before anything is computed.
 
     Raises:
-        InvalidRequest: it cannot be made.
+        InvalidRequest: it cannot.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidRequest("", f"{path}: cannot be made a folder ({error.strerror}); choose another") from None
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InvalidRequest("", f"{path}: cannot be written into ({error.strerror}); choose another") from None
     return path

@@ -34,7 +34,7 @@ def inspect(
         Path | None, typer.Option(metavar="FILE", help="Checkpoint to look into; default the model's shipped one.")
     ] = None,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Also filters, stacks' heatmaps and feature maps (needs [training]).")
+        bool, typer.Option("--layers", help="Also filters, stacks' heatmaps and feature maps (needs \\[training]).")
     ] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="What to compute on.")] = "auto",
 ) -> None:
@@ -42,11 +42,11 @@ def inspect(
     boxes = parse_boxes(box or ())
     picture = read_picture(image)
     weights = _checkpoint_path(checkpoint, model) if layers or checkpoint else None
+    output_folder(out)
     console = stdout()
     with LocalPredictor(model, device=device) as predictor:
         # The pixels are read already: what is drawn on is what was predicted.
         prediction = predictor.predict(picture, boxes=boxes, heatmaps=True)
-    output_folder(out)
     for number, pose in enumerate(prediction.poses, 1):
         for written in write_heatmaps(out / f"{image.stem}-person{number}", picture, pose):
             console.print(written, markup=False)

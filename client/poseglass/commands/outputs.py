@@ -12,9 +12,8 @@ import numpy as np
 
 from poseglass.commands.files import output_folder
 from poseglass.errors import InvalidRequest
-from poseglass.pictures import heatmap_sheet, read_picture, save_picture
+from poseglass.pictures import heatmap_sheet, read_picture, save_picture, write_file
 from poseglass_core.drawing import Image, draw_poses
-from poseglass_core.files import write_whole
 from poseglass_core.poses import Pose, Prediction
 
 
@@ -95,5 +94,5 @@ def write_heatmaps(stem: Path, image: Image, pose: Pose) -> list[str]:
     content = io.BytesIO()
     maps = pose.heatmaps
     np.savez_compressed(content, values=maps.values, to_image=maps.to_image, names=np.array(pose.heatmap_names))
-    write_whole(arrays, content.getvalue())
+    write_file(arrays, content.getvalue())
     return [str(sheet), str(arrays)]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from poseglass.cli import FAILED, complain
+from poseglass.cli import FAILED, complain, explain
 from poseglass.client import PoseClient
 from poseglass.commands.console import Meter, print_prediction, stdout
 from poseglass.commands.files import find_pictures, output_names
 from poseglass.commands.outputs import Outputs, prepare, write_files
+from poseglass.commands.service import only_with_server
 from poseglass.errors import (
     FailedPrecondition,
     InvalidRequest,
+    MessageTooLarge,
     MissingExtra,
     ModelNotFound,
     PermissionDenied,
@@ -26,7 +29,6 @@ from poseglass.errors import (
     Unavailable,
     Unimplemented,
 )
-from poseglass.exchange import DEFAULT_MAX_MESSAGE_MB
 from poseglass.local import LocalPredictor
 from poseglass.options import PredictOptions, as_box
 from poseglass_core.geometry import Box
@@ -58,9 +60,13 @@ def predict(
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
     joint_threshold: Annotated[float, typer.Option(metavar="0...1", help="Leave out joints that score less.")] = 0.0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="What to compute on in-process.")] = "auto",
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How long a picture may take with --server; default 30.")
+    ] = None,
     max_message_mb: Annotated[
-        int, typer.Option(metavar="MIB", help="Message limit with --server; `serve` has the same option.")
-    ] = DEFAULT_MAX_MESSAGE_MB,
+        int | None,
+        typer.Option(metavar="MIB", help="Message limit with --server; default 32; `serve` has the same option."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list, one object a picture; failed ones have `error`.")
     ] = False,
@@ -69,6 +75,7 @@ def predict(
 
     Exit code 1 where a picture failed (the others are done), 2 where the question was wrong.
     """
+    only_with_server(server, {"--timeout": timeout, "--max-message-mb": max_message_mb})
     if server and device != "auto":
         raise InvalidRequest("--device", "is for work in this process; the server chooses its own: leave it out")
     if server and Path(model).suffix == ".onnx":
@@ -83,7 +90,9 @@ def predict(
         flip_test=flip,
         joint_threshold=joint_threshold,
     )
-    answers = _ask(server, max_message_mb, files, options) if server else _compute(device, files, options)
+    client = {"timeout": timeout, "max_message_mb": max_message_mb}
+    settings = {name: value for name, value in client.items() if value is not None}
+    answers = _ask(server, settings, files, options) if server else _compute(device, files, options)
     first = next(answers)  # what is wrong with the question shows here, before anything is printed
     failed = 0
     console = stdout()
@@ -104,10 +113,12 @@ def predict(
                     print_prediction(console, str(file), answer)
                 if error is not None:
                     failed += 1
-                    complain(str(error) if str(file) in str(error) else f"{file}: {error}")
+                    said = explain(error)
+                    complain(said if str(file) in said else f"{file}: {said}")
             meter.advance()
     if failed:
-        complain(f"{failed} of {len(files)} pictures failed")
+        if len(files) > 1:
+            complain(f"{failed} of {len(files)} pictures failed")
         raise typer.Exit(FAILED)
 
 
@@ -153,7 +164,7 @@ class JsonList:
 
     def add(self, value: dict[str, Any]) -> None:
         """One more element."""
-        typer.echo(f"{',' if self._started else ''}\n{json.dumps(value, ensure_ascii=False)}", nl=False)
+        typer.echo(f"{',' if self._started else ''}\n{json.dumps(value)}", nl=False)
         self._started = True
 
 
@@ -162,17 +173,28 @@ def _as_json(answer: Prediction | PoseglassError, error: Exception | None) -> di
     if isinstance(error, PoseglassError):
         value["error"] = error.to_json()
     elif error is not None:
-        value["error"] = {"code": "UNKNOWN", "message": str(error)}
+        value["error"] = {"code": "UNKNOWN", "message": explain(error)}
     return value
 
 
 def _ask(
-    server: str, max_message_mb: int, files: list[Path], options: PredictOptions
+    server: str, settings: Mapping[str, Any], files: list[Path], options: PredictOptions
 ) -> Iterator[Prediction | PoseglassError]:
     """Answers of a server."""
-    with PoseClient(server, max_message_mb=max_message_mb) as client:
-        for answer in client.stream(files, **options):
-            yield _checked(answer)
+    waiting = deque(files)
+    with PoseClient(server, **settings) as client:
+        while waiting:
+            try:
+                for answer in client.stream(list(waiting), **options):
+                    waiting.popleft()
+                    yield _checked(answer)
+            except MessageTooLarge:
+                # A message over the limit ends all of its stream. Asked alone, the next file shows whether the message
+                # was about it; the others go on over a new stream.
+                try:
+                    yield client.predict(waiting.popleft(), **options)
+                except PoseglassError as error:
+                    yield _checked(error)
 
 
 def _compute(device: str, files: list[Path], options: PredictOptions) -> Iterator[Prediction | PoseglassError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,24 +14,28 @@ from poseglass.cli import FAILED, complain
 from poseglass.client import PoseClient
 from poseglass.commands.console import stdout
 from poseglass.convert import ModelInfo
-from poseglass.errors import FailedPrecondition
-from poseglass.exchange import DEFAULT_ADDRESS
+from poseglass.errors import FailedPrecondition, InvalidRequest
+from poseglass.exchange import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
 from poseglass.local import load
 from poseglass_core.poses import ModelRef
 
 
 def models(
     server: Annotated[str, typer.Option(metavar="HOST:PORT", help="List a server's; else the shipped ones.")] = "",
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How long to wait for --server; default 30.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """List models with their joints, input size, accuracy and licence."""
+    only_with_server(server, {"--timeout": timeout})
     if server:
-        with PoseClient(server) as client:
+        with PoseClient(server, timeout=DEFAULT_TIMEOUT if timeout is None else timeout) as client:
             found = client.models()
     else:
         found = [_shipped(name) for name in poseglass_models.names()]
     if as_json:
-        typer.echo(json.dumps([_as_json(info) for info in found], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([_as_json(info) for info in found], indent=2))
         return
     if not found:
         typer.echo(f"{server or 'this installation'} has no models")
@@ -39,9 +43,24 @@ def models(
     console = stdout()
     for info in found:
         state = info.state.lower() + (", default" if info.is_default else "")
-        console.print(f"[bold]{escape(info.ref.name)}[/bold] version {info.ref.version} · {state}")
+        console.print(f"[bold]{escape(info.ref.name)}[/bold] version {info.ref.version}, {state}")
         for what, text in _facts(info):
             console.print(f"  {what:9}{escape(text)}")
+
+
+def only_with_server(server: str, given: Mapping[str, object]) -> None:
+    """Refuse options that say how to talk to a server where there is none.
+
+    Args:
+        server: its address; empty: none.
+        given: option -> value; None: it was left out.
+
+    Raises:
+        InvalidRequest: naming the option.
+    """
+    for option, value in given.items():
+        if value is not None and not server:
+            raise InvalidRequest(option, "is for talking to a server: add --server HOST:PORT, or leave it out")
 
 
 def health(
