@@ -14,12 +14,12 @@ from google.protobuf.message import DecodeError
 from poseglass_server.errors import refuse
 
 
-class RefuseMalformed(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class RefuseMalformed(grpc.aio.ServerInterceptor):
     """Turns what cannot be parsed into INVALID_ARGUMENT, for calls with one request."""
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         """The method's handler, its parser made to return what went wrong instead of raising it."""

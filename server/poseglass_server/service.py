@@ -84,9 +84,7 @@ class AdminService(pose_pb2_grpc.AdminServiceServicer):
 
     async def Reload(self, request: pb.ReloadRequest, context: Context) -> pb.ReloadResponse:
         """Refused: this server reads its models when it starts."""
-        refuse(
-            context, Unimplemented("this server has no model repository; start it anew to serve other model files")
-        )
+        refuse(context, Unimplemented("this server has no model repository; start it anew to serve other model files"))
         return pb.ReloadResponse()
 
 

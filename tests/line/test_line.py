@@ -29,7 +29,7 @@ def trained_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("line")
     preset = Preset(
         HourglassConfig(joints=1, stacks=1, features=48, depth=3, input_size=(128, 128)),
-        phases=(Phase(64, 4), Phase(128, 2)),
+        phases=(Phase(64, 4), Phase(128, 3)),
         batch_size=16,
         learning_rate=4e-3,
         ema=0.99,

@@ -9,6 +9,7 @@ import weakref
 import zlib
 
 import grpc
+import numpy as np
 import pytest
 
 from poseglass_core.errors import InvalidInput
@@ -109,15 +110,21 @@ def test_too_many_boxes(fails):
 @pytest.mark.parametrize(
     "box",
     [
-        pb.Box(x=-1e30, y=-1e30, width=2e30, height=2e30),
+        pb.Box(x=-9e7, y=-9e7, width=9.9e7, height=9.9e7),
         pb.Box(x=-5e6, y=-5e6, width=1e7, height=1e7),
-        pb.Box(x=60, y=40, width=1e-30, height=1e-30),
-        pb.Box(x=3e38, y=3e38, width=3e38, height=1e-38, angle=3e38),
+        pb.Box(x=60, y=40, width=0.015, height=0.015),
+        pb.Box(x=9e7, y=9e7, width=9e7, height=0.015, angle=9e7),
     ],
 )
 def test_a_box_of_any_size_is_answered(shared_server, png, box):
     (person,) = shared_server.pose.Predict(pb.PredictRequest(image=png, boxes=[box])).persons
     assert person.box == box
+    assert np.isfinite([(joint.x, joint.y) for joint in person.joints]).all()
+
+
+@pytest.mark.parametrize("value", [3e38, -1e9, 1e-30])
+def test_boxes_beyond_any_picture(fails, value):
+    assert "boxes[0].width" in fails("boxes[0].width", boxes=[pb.Box(x=1, y=1, width=value, height=9)])
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
