@@ -8,7 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-IMAGE ?= demo/cameraman.jpg
+IMAGE ?= demo/astronaut.jpg
 export IMAGE
 
 .PHONY: demo test lint types fast proto clean

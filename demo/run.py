@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 OUTPUT = Path("demo-output")
+ASTRONAUT = Path("demo/astronaut.jpg")
+PORTRAIT = ["--box", "20,10,370,500", "--joint-threshold", "0.021"]
+"""A box for the portrait, and a threshold: the joints that are not in the picture score low."""
+
 POSEGLASS = str(Path(sys.executable).with_name("poseglass"))
 
 
@@ -26,6 +30,7 @@ def main() -> int:
             return 1
         print(ready.strip())
         predict = ["predict", image, "--server", address[0], "--overlay", OUTPUT, "--heatmaps", OUTPUT]
+        predict += PORTRAIT if Path(image) == ASTRONAUT else []
         return subprocess.run([POSEGLASS, *map(str, predict)], check=False).returncode
     finally:
         server.send_signal(signal.SIGTERM)
