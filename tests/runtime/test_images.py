@@ -108,7 +108,7 @@ HUGE_HEADER = png_of(60_000, 60_000, zlib.compress(b"\x00" * 100))
         (b"\x00\x00\x00\x18ftypavif" + bytes(64), "AVIF"),
         (b"GIF89a" + bytes(32), "GIF"),
         (HUGE_HEADER, "more than the limit of 64,000,000.*shrink the picture"),
-        (b"\xff\xd8\xff\xe0", "truncated or broken"),
+        (b"\xff\xd8\xff\xe0", "header cannot be read: truncated, broken"),
         (encode("JPEG")[:-40], "truncated; send all of its bytes"),
         (encode("PNG")[:-40], "truncated; send all of its bytes"),
         (encode("WEBP")[:-10], "truncated"),
