@@ -18,7 +18,7 @@ Affine = NDArray[np.float64]
 
 
 LARGEST = 1e8
-"""Pixels; beyond any picture, and small enough that no coordinate overflows or loses its last pixel."""
+"""Pixels; beyond any picture, and small enough that no coordinate overflows on its way through float32."""
 
 SMALLEST = 0.01
 """Pixels; the least side of a box."""
