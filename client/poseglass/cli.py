@@ -37,6 +37,9 @@ COMMANDS = {
     "models": Row("poseglass.commands.service", "models", "cpu", "List the shipped models, or a server's."),
     "health": Row("poseglass.commands.service", "health", "", "Ask a server whether it is serving."),
     "train": Row("poseglass_training.commands", "train", "training", "Train a network on annotated pictures."),
+    "calibrate": Row(
+        "poseglass_training.commands", "calibrate", "training", "Make a checkpoint's scores probabilities."
+    ),
     "evaluate": Row("poseglass_training.commands", "evaluate", "cpu", "Measure a model on annotated pictures."),
     "export": Row("poseglass_export.commands", "export", "export", "Turn a checkpoint into a verified ONNX file."),
     "doctor": Row("poseglass.commands.doctor", "doctor", "", "Check this installation."),

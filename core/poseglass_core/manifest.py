@@ -11,6 +11,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from poseglass_core.calibration import Calibration
 from poseglass_core.decode import DECODER
 from poseglass_core.skeleton import Skeleton
 
@@ -44,7 +45,7 @@ class Manifest:
         outputs: names of the graph's outputs.
         heatmap_activation: "softmax" (each map sums to 1) or "clip" (0 ... 1).
         decoder: {"name", "epsilon"} of the decoder in the graph.
-        score: {"meaning": "peak" or "calibrated", "calibration"}.
+        score: {"meaning": "peak" or "calibrated", "calibration": of `Calibration`, where calibrated}.
         precision: of the weights, e.g. "float32".
         training: data sets with licences, preset, seed, commit, epochs.
         evaluation: results, each {data, protocol, pck, per_joint, interval}.
@@ -68,6 +69,11 @@ class Manifest:
     evaluation: tuple[Mapping[str, Any], ...] = ()
     parity: Mapping[str, Any] = field(default_factory=dict)
     weights_licence: str = "unknown"
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the graph turns heatmaps into scores; None where scores are the heatmaps' peaks."""
+        return Calibration.from_json(self.score["calibration"]) if self.score["meaning"] == "calibrated" else None
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
@@ -127,6 +133,13 @@ def parse_manifest(text: str) -> Manifest:
         raise ManifestError(
             f"decoder.name: {value['decoder']['name']!r} is not known here; this version has {DECODER!r}"
         )
+    if value["score"]["meaning"] == "calibrated":
+        try:
+            calibration = Calibration.from_json(value["score"]["calibration"])
+        except ValueError as error:
+            raise ManifestError(f"score.{error}") from None
+        if len(calibration.bias) != len(skeleton.joints):
+            raise ManifestError(f"score.calibration: {len(calibration.bias)} joints, not {len(skeleton.joints)}")
     return Manifest(
         name=value["name"],
         version=value["version"],

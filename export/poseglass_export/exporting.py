@@ -14,13 +14,14 @@ from poseglass_core.files import write_whole
 from poseglass_core.geometry import crop_affine, warp
 from poseglass_core.manifest import Manifest, parse_manifest
 from poseglass_export.gate import MINIMUM_PICTURES, check_parity
-from poseglass_export.graph import OPSET, served_model, trace, with_manifest
+from poseglass_export.graph import OPSET, trace, with_manifest
 from poseglass_runtime.engine import load_engine
 from poseglass_runtime.predictor import Predictor
 from poseglass_training.annotations import KeypointData
 from poseglass_training.checkpoint import load_checkpoint
 from poseglass_training.evaluation import evaluate
 from poseglass_training.manifests import manifest_of
+from poseglass_training.served import served_model
 from poseglass_training.synthetic import render_figure
 
 GATE_SEED = 20_161_008
@@ -60,7 +61,7 @@ def export_model(
         manifest = replace(manifest, weights_licence=licence)
     parse_manifest(manifest.dumps())  # before the work: a bad name should not cost a minute
     model = served_model(loaded)
-    graph = trace(model, loaded.config.input_size)
+    graph = trace(model, manifest)
     crops = gate_pictures(MINIMUM_PICTURES, loaded.config.input_size, loaded.box_padding)
     parity = check_parity(model, with_manifest(graph, manifest), crops)
     manifest = replace(manifest, parity={**parity.to_json(), "opset": OPSET, "seed": GATE_SEED})
@@ -77,7 +78,9 @@ def _measure(graph: bytes, test: KeypointData) -> dict[str, Any]:
         path = Path(folder) / "model.onnx"
         path.write_bytes(graph)
         row = evaluate(Predictor(load_engine(path, device="cpu")).predict, test).to_json()
-    return {key: row[key] for key in ("data", "protocol", "pck", "interval", "per_joint", "people", "left_out")}
+    return {
+        key: row[key] for key in ("data", "protocol", "pck", "interval", "per_joint", "people", "left_out", "scores")
+    }
 
 
 def gate_pictures(count: int, size: tuple[int, int], padding: float) -> NDArray[np.uint8]:

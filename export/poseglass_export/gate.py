@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from poseglass_core.decode import decode
-from poseglass_export.graph import OUTPUTS, ServedModel
 from poseglass_training.decoder import EPSILON
+from poseglass_training.manifests import OUTPUTS
+from poseglass_training.served import ServedModel
 
 BATCH_SIZES = (1, 5)
 MINIMUM_PICTURES = 64
@@ -22,6 +23,9 @@ JOINT_TOLERANCE = 0.05
 
 DECODER_TOLERANCE = 0.01
 """Crop pixels between the graph's decoder and its NumPy twin on the same heatmaps."""
+
+SCORE_TOLERANCE = 1e-3
+"""Between PyTorch's, the graph's and NumPy's scores and presences, which lie between 0 and 1."""
 
 HEATMAP_TOLERANCE = 1e-3
 """Of a heatmap's range (highest less lowest value)."""
@@ -49,7 +53,8 @@ class Parity:
         joint_error: largest distance between PyTorch's and ONNX Runtime's joints, crop pixels.
         decoder_error: largest distance between the graph's and NumPy's joints on the same heatmaps, crop pixels.
         heatmap_error: largest difference of heatmaps, relative to the map's range.
-        score_error: largest difference of scores.
+        score_error: largest difference of scores of PyTorch, ONNX Runtime and NumPy.
+        presence_error: largest difference of presence; 0 where the model has none.
         torch, onnxruntime: versions compared.
     """
 
@@ -61,6 +66,7 @@ class Parity:
     decoder_error: float
     heatmap_error: float
     score_error: float
+    presence_error: float
     torch: str
     onnxruntime: str
 
@@ -86,14 +92,16 @@ def check_parity(model: ServedModel, graph: bytes, crops: NDArray[np.uint8]) -> 
         raise ValueError(f"the gate needs at least {MINIMUM_PICTURES} pictures, not {len(crops)}")
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     compared = apart = 0
-    joint_error = decoder_error = heatmap_error = score_error = 0.0
+    joint_error = decoder_error = heatmap_error = score_error = presence_error = 0.0
+    outputs = [*OUTPUTS, *(["presence"] if model.presence is not None else [])]
     for size in BATCH_SIZES:
         for start in range(0, len(crops), size):
             batch = crops[start : start + size]
             with torch.inference_mode():
-                heatmaps, joints, scores = (t.numpy() for t in model(torch.from_numpy(batch)))
-            maps, points, peaks = session.run(list(OUTPUTS), {"image": batch})
-            if not all(np.isfinite(values).all() for values in (heatmaps, joints, maps, points)):
+                expected = [t.numpy() for t in model(torch.from_numpy(batch))]
+            got = session.run(outputs, {"image": batch})
+            (heatmaps, joints, scores), (maps, points, marks) = expected[:3], got[:3]
+            if not all(np.isfinite(values).all() for values in (*expected, *got)):
                 raise ParityError("the network gives numbers that are not finite")
             span = np.maximum(np.ptp(heatmaps, axis=(2, 3)), np.finfo(np.float32).tiny)
             heatmap_error = max(heatmap_error, float((np.abs(heatmaps - maps).max(axis=(2, 3)) / span).max()))
@@ -102,10 +110,15 @@ def check_parity(model: ServedModel, graph: bytes, crops: NDArray[np.uint8]) -> 
             clear = (highest[..., 1] - highest[..., 0]) >= TIE * span
             compared += int(clear.sum())
             apart += int((~clear).sum())
-            twin = decode(maps, EPSILON[model.loss])[0]
+            twin, twin_scores = decode(maps, EPSILON[model.loss])
+            if model.calibration is not None:
+                twin_scores = model.calibration.scores(maps)
             joint_error = max(joint_error, _furthest(joints, points, clear))
             decoder_error = max(decoder_error, _furthest(twin, points, clear))
-            score_error = max(score_error, float(np.abs(scores - peaks).max()))
+            for other in (scores, twin_scores):
+                score_error = max(score_error, float(np.where(clear, np.abs(other - marks), 0).max()))
+            if model.presence is not None:
+                presence_error = max(presence_error, float(np.abs(expected[3] - got[3]).max()))
     parity = Parity(
         pictures=len(crops),
         batch_sizes=BATCH_SIZES,
@@ -115,6 +128,7 @@ def check_parity(model: ServedModel, graph: bytes, crops: NDArray[np.uint8]) -> 
         decoder_error=decoder_error,
         heatmap_error=heatmap_error,
         score_error=score_error,
+        presence_error=presence_error,
         torch=torch.__version__,
         onnxruntime=onnxruntime.__version__,
     )
@@ -132,6 +146,8 @@ def _judge(parity: Parity) -> None:
         ("joints of PyTorch and ONNX Runtime", parity.joint_error, JOINT_TOLERANCE, "crop pixels"),
         ("joints of the graph and the NumPy decoder", parity.decoder_error, DECODER_TOLERANCE, "crop pixels"),
         ("heatmaps of PyTorch and ONNX Runtime", parity.heatmap_error, HEATMAP_TOLERANCE, "of their range"),
+        ("scores of PyTorch, ONNX Runtime and NumPy", parity.score_error, SCORE_TOLERANCE, "of 1"),
+        ("presences of PyTorch and ONNX Runtime", parity.presence_error, SCORE_TOLERANCE, "of 1"),
     ):
         if error > tolerance:
             raise ParityError(f"the {what} differ by {error:.3g} {unit}, more than {tolerance:g}")

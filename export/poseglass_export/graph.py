@@ -8,61 +8,22 @@ from typing import Any
 
 import onnx
 import torch
-from torch import Tensor, nn
 
 from poseglass_core.manifest import METADATA_KEY, Manifest
-from poseglass_training.checkpoint import Checkpoint
-from poseglass_training.decoder import EPSILON, decode
-from poseglass_training.networks import Network
-from poseglass_training.targets import LossName, activate
+from poseglass_training.served import ServedModel
 
 OPSET = 18
 """The newest whose Resize has a CUDA kernel in every onnxruntime in use."""
 
 
-class ServedModel(nn.Module):
-    """The model's contract around a network, which itself knows nothing of export.
-
-    Args:
-        network: raw heatmaps of each stack.
-        loss: how the raw heatmaps are read.
-    """
-
-    def __init__(self, network: Network, loss: LossName) -> None:
-        super().__init__()
-        self.network, self.loss = network, loss
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pixels to joints.
-
-        Args:
-            image: uint8 [N, H, W, 3] RGB.
-
-        Returns:
-            heatmaps [N, J, H/4, W/4], joints [N, J, 2] in crop pixels, scores [N, J].
-        """
-        x = image.permute(0, 3, 1, 2).float() * (2 / 255) - 1
-        heatmaps = activate(self.network(x)[-1], self.loss)
-        joints, scores = decode(heatmaps, EPSILON[self.loss])
-        return heatmaps, joints, scores
-
-
-OUTPUTS = ("heatmaps", "joints", "scores")
-
-
-def served_model(checkpoint: Checkpoint) -> ServedModel:
-    """The contract around a checkpoint's network, in float32, ready to infer."""
-    return ServedModel(checkpoint.network(), checkpoint.loss).eval()
-
-
-def trace(model: ServedModel, input_size: tuple[int, int]) -> onnx.ModelProto:
+def trace(model: ServedModel, manifest: Manifest) -> onnx.ModelProto:
     """Turn a model into a graph with a free batch size.
 
     Args:
         model: from `served_model`.
-        input_size: (height, width) of the crops.
+        manifest: names the input size and the outputs.
     """
-    example = torch.zeros(2, *input_size, 3, dtype=torch.uint8)  # a batch of 1 would be frozen into the graph
+    example = torch.zeros(2, *manifest.input_size, 3, dtype=torch.uint8)  # a batch of 1 would be frozen into the graph
     with warnings.catch_warnings():
         # onnxscript's own deprecations; a TracerWarning, which would mean a wrong graph, is of another kind.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -72,7 +33,7 @@ def trace(model: ServedModel, input_size: tuple[int, int]) -> onnx.ModelProto:
             model,
             (example,),
             input_names=["image"],
-            output_names=list(OUTPUTS),
+            output_names=list(manifest.outputs),
             dynamic_shapes={"image": {0: torch.export.Dim("N", min=1)}},
             opset_version=OPSET,
             dynamo=True,

@@ -14,17 +14,21 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from poseglass_core.calibration import Calibration
 from poseglass_core.manifest import METADATA_KEY, ManifestError, parse_manifest
 from poseglass_core.skeleton import LSP
 from poseglass_export.card import model_card
 from poseglass_export.commands import export
 from poseglass_export.exporting import export_model, gate_pictures
 from poseglass_export.gate import ParityError, check_parity
-from poseglass_export.graph import served_model, trace, with_manifest
+from poseglass_export.graph import trace, with_manifest
+from poseglass_runtime.engine import load_engine
 from poseglass_training.annotations import KeypointData, Person
 from poseglass_training.checkpoint import CheckpointError, load_checkpoint
 from poseglass_training.figures import render_figure
 from poseglass_training.manifests import manifest_of
+from poseglass_training.networks.presence import Presence
+from poseglass_training.served import served_model
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,8 @@ def traced(tiny_checkpoint_path):
     """(checkpoint, its model, the file's bytes, pictures)."""
     checkpoint = load_checkpoint(tiny_checkpoint_path)
     model = served_model(checkpoint)
-    data = with_manifest(trace(model, (64, 64)), manifest_of(checkpoint, "tiny", 1))
+    manifest = manifest_of(checkpoint, "tiny", 1)
+    data = with_manifest(trace(model, manifest), manifest)
     return checkpoint, model, data, gate_pictures(64, (64, 64), 1.25)
 
 
@@ -108,7 +113,7 @@ def test_flat_heatmaps_prove_nothing(traced):
     checkpoint, _, _, crops = traced
     weights = {k: torch.zeros_like(v) if k.startswith("heads") else v for k, v in checkpoint.weights.items()}
     flat = served_model(replace(checkpoint, weights=weights))
-    data = trace(flat, (64, 64)).SerializeToString()
+    data = trace(flat, manifest_of(checkpoint, "flat")).SerializeToString()
     with pytest.raises(ParityError, match="heatmaps are flat"):
         check_parity(flat, data, crops)
 
@@ -119,7 +124,7 @@ def test_weights_that_are_not_finite_are_refused(traced):
     with torch.no_grad():
         broken.network.heads[0].bias[0] = float("nan")
     with pytest.raises(ParityError, match="not finite"):
-        check_parity(broken, trace(broken, (64, 64)).SerializeToString(), crops)
+        check_parity(broken, trace(broken, manifest_of(checkpoint, "broken")).SerializeToString(), crops)
 
 
 def test_a_gate_of_few_pictures_is_no_gate(traced):
@@ -216,3 +221,58 @@ def test_the_command(tmp_path, tiny_checkpoint_path):
         refused = runner.invoke(app, arguments)
         assert refused.exit_code == 2
         assert message in " ".join(refused.output.split())
+
+
+@pytest.fixture(scope="module")
+def calibrated(tiny_checkpoint_path):
+    """A checkpoint with presence and calibrated scores."""
+    torch.manual_seed(1)
+    presence = Presence(16, 8).state_dict()
+    numbers = {
+        name: tuple(np.random.default_rng(i).normal(size=14)) for i, name in enumerate(("bias", "own", "common"))
+    }
+    return replace(
+        load_checkpoint(tiny_checkpoint_path), presence=presence, calibration=Calibration(window=5, **numbers)
+    )
+
+
+def test_presence_and_calibrated_scores_are_in_the_graph(calibrated, tmp_path):
+    calibrated.save(tmp_path / "m.pt")
+    manifest = export_model(tmp_path / "m.pt", tmp_path / "m.onnx")
+    assert manifest.outputs == ("heatmaps", "joints", "scores", "presence")
+    assert manifest.score["meaning"] == "calibrated"
+    assert manifest.parity["score_error"] <= 1e-3
+    assert 0 <= manifest.parity["presence_error"] <= 1e-3
+    engine = load_engine(tmp_path / "m.onnx", device="cpu")
+    raw = engine.run(gate_pictures(5, (64, 64), 1.25))
+    assert raw.presence is not None
+    assert ((raw.presence > 0) & (raw.presence < 1)).all()
+    assert np.ptp(raw.presence) > 0
+    assert np.allclose(raw.scores, engine.manifest.calibration.scores(raw.heatmaps), atol=1e-4)
+    assert not np.allclose(raw.scores, raw.heatmaps.max(axis=(2, 3)), atol=1e-2)
+
+
+@pytest.mark.parametrize("change", ["presence", "calibration"])
+def test_another_presence_or_calibration_than_the_graphs_is_refused(calibrated, change):
+    manifest = manifest_of(calibrated, "m")
+    data = with_manifest(trace(served_model(calibrated), manifest), manifest)
+    if change == "presence":
+        other = replace(calibrated, presence={k: v + 0.5 for k, v in calibrated.presence.items()})
+    else:
+        other = replace(calibrated, calibration=replace(calibrated.calibration, window=3))
+    with pytest.raises(ParityError, match=change if change == "presence" else "scores"):
+        check_parity(served_model(other), data, gate_pictures(64, (64, 64), 1.25))
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ({"meaning": "calibrated"}, "calibration"),
+        ({"meaning": "calibrated", "calibration": {"window": 5, "bias": [0], "own": [1], "common": [0]}}, "1 joints"),
+        ({"meaning": "calibrated", "calibration": {"window": 4, "bias": [0], "own": [1], "common": [0]}}, "odd"),
+    ],
+)
+def test_a_calibration_that_cannot_be_is_refused(tiny_model_path, score, message):
+    value = json.loads(onnx.load(tiny_model_path).metadata_props[0].value)
+    with pytest.raises(ManifestError, match=message):
+        parse_manifest(json.dumps({**value, "score": score}))

@@ -127,3 +127,15 @@ def test_a_device_that_is_not_here_is_an_error():
         pick_device("cuda:99")
     with pytest.raises(DeviceError, match="must be auto, cpu, cuda or cuda:N"):
         pick_device("tpu")
+
+
+def test_rounded_weights_make_a_smaller_file_and_come_back_bit_for_bit(tmp_path, tiny_checkpoint_path):
+    checkpoint = load_checkpoint(tiny_checkpoint_path)
+    rounded = checkpoint.rounded()
+    rounded.save(tmp_path / "half.pt")
+    again = load_checkpoint(tmp_path / "half.pt")
+    assert all(torch.equal(tensor, again.weights[name]) for name, tensor in rounded.weights.items())
+    assert all(again.weights[name].dtype == tensor.dtype for name, tensor in checkpoint.weights.items())
+    assert (tmp_path / "half.pt").stat().st_size < tiny_checkpoint_path.stat().st_size
+    largest = max((rounded.weights[k] - v).abs().max().item() for k, v in checkpoint.weights.items() if v.dim() > 1)
+    assert 0 < largest < 1e-2

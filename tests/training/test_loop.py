@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from poseglass_core.skeleton import skeleton_from_names
 from poseglass_training.annotations import load_coco
 from poseglass_training.checkpoint import CheckpointError, load_checkpoint
 from poseglass_training.crops import PhotoCrops, Sample
-from poseglass_training.loop import Diverged, train, train_epoch
+from poseglass_training.loop import Diverged, train, train_epoch, warm_start
 from poseglass_training.networks import CnnConfig, HourglassConfig, build
 from poseglass_training.presets import PRESETS, Phase, Preset
 from poseglass_training.schedule import average_decay, learning_rate
@@ -226,3 +227,32 @@ def test_recipes_that_cannot_train_are_refused(settings, message):
 def test_the_presets_are_of_both_kinds():
     assert {"hourglass-s", "cnn", "tiny"} <= set(PRESETS)
     assert isinstance(PRESETS["cnn"].network, CnnConfig)
+
+
+def test_weights_are_gone_on_from_in_a_larger_network(unbroken, tmp_path):
+    preset, _, best, _ = unbroken
+    larger = replace(preset, network=replace(preset.network, extra=(16,)), phases=(Phase(64, 1),), learning_rate=1e-5)
+    network = build(replace(larger.network, joints=14))
+    fresh = warm_start(network, best.skeleton, best)
+    assert fresh
+    assert all("extra" in name for name in fresh)
+    assert torch.equal(network.state_dict()["stem.0.weight"], best.weights["stem.0.weight"])
+    run(larger, tmp_path, init=best)
+    started = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    scratch = json.loads((unbroken[1] / "metrics.jsonl").read_text().splitlines()[0])
+    assert started["loss"] < scratch["loss"]
+
+
+def test_weights_for_other_joints_keep_what_is_not_about_joints(unbroken):
+    _, _, best, _ = unbroken
+    network = build(replace(best.config, joints=5))
+    fresh = warm_start(network, skeleton_from_names(["a", "b", "c", "d", "e"], []), best)
+    assert fresh == ["heads.0.bias", "heads.0.weight"]
+
+
+def test_weights_of_another_kind_of_network_are_refused(unbroken):
+    _, _, best, _ = unbroken
+    with pytest.raises(CheckpointError, match="are of a hourglass, but the preset is a cnn"):
+        warm_start(build(CnnConfig(joints=14)), best.skeleton, best)
+    with pytest.raises(CheckpointError, match="tensors fit"):
+        warm_start(build(replace(best.config, features=16)), best.skeleton, best)

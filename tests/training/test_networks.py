@@ -84,3 +84,24 @@ def test_settings_come_back_from_json():
         config_from_json("transformer", {})
     with pytest.raises(ValueError, match="has no setting heads"):
         config_from_json("cnn", {"joints": 3, "heads": 2})
+
+
+def test_extra_modules_begin_as_the_identity():
+    torch.manual_seed(0)
+    plain = build(HourglassConfig(joints=2, stacks=1, input_size=(64, 64), **SMALL)).eval()
+    grown = build(HourglassConfig(joints=2, stacks=1, input_size=(64, 64), extra=(4, 16), **SMALL)).eval()
+    fresh = set(grown.state_dict()) - set(plain.state_dict())
+    assert any("extra_up" in name for name in fresh)
+    grown.load_state_dict(plain.state_dict(), strict=False)
+    picture = torch.randn(1, 3, 64, 64)
+    assert torch.allclose(plain(picture)[-1], grown(picture)[-1], atol=1e-6)
+    for module in grown.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.normal_(module.weight, std=0.1)
+    assert not torch.allclose(plain(picture)[-1], grown(picture)[-1], atol=1e-3)
+
+
+@pytest.mark.parametrize("extra", [(4, 4, 4), (-1,)])
+def test_extra_modules_that_cannot_be(extra):
+    with pytest.raises(ValueError, match="extra"):
+        HourglassConfig(joints=2, input_size=(64, 64), extra=extra, **SMALL)

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poseglass_core.calibration import Calibration
 from poseglass_core.skeleton import Skeleton
 from poseglass_training.networks import Config, Network, architecture, build, config_from_json
+from poseglass_training.networks.presence import Presence
 from poseglass_training.targets import LossName
 
 FORMAT = "poseglass.checkpoint/1"
@@ -35,6 +37,8 @@ class Checkpoint:
         epoch: epochs behind it.
         training: JSON about its origin: data sets with licences, preset, seed, commit, epochs.
         evaluation: JSON list of results.
+        presence: the state dict of `networks.presence.Presence` on this network; empty: none was trained.
+        calibration: how heatmaps become scores; None: scores are peaks.
         resume: tensors needed only to go on training (raw weights, optimiser); empty in shipped files.
     """
 
@@ -46,12 +50,28 @@ class Checkpoint:
     epoch: int = 0
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: list[dict[str, Any]] = field(default_factory=list)
+    presence: dict[str, Tensor] = field(default_factory=dict)
+    calibration: Calibration | None = None
     resume: dict[str, Any] = field(default_factory=dict)
 
     def network(self) -> Network:
         """The network with these weights, ready to infer."""
         network = build(self.config)
         network.load_state_dict(self.weights)
+        return network.eval()
+
+    def rounded(self) -> Checkpoint:
+        """The same with its matrices rounded to half precision, which halves the file and costs no accuracy."""
+        weights = {name: t.half().float() if t.dim() > 1 else t for name, t in self.weights.items()}
+        return dataclasses.replace(self, weights=weights)
+
+    def presence_network(self) -> Presence | None:
+        """The network that tells crops with a person from others, ready to infer; None where there is none."""
+        if not self.presence:
+            return None
+        hidden, inputs = self.presence["hidden.weight"].shape
+        network = Presence(inputs // 2, hidden)
+        network.load_state_dict(self.presence)
         return network.eval()
 
     def save(self, path: Path) -> None:
@@ -66,10 +86,19 @@ class Checkpoint:
             "epoch": self.epoch,
             "training": self.training,
             "evaluation": self.evaluation,
+            "calibration": self.calibration.to_json() if self.calibration else None,
         }
         temporary = path.with_name(path.name + ".tmp")
-        torch.save({"json": json.dumps(metadata), "weights": self.weights, "resume": self.resume}, temporary)
+        weights = {name: _packed(tensor) for name, tensor in self.weights.items()}
+        content = {"json": json.dumps(metadata), "weights": weights, "presence": self.presence}
+        torch.save({**content, "resume": self.resume}, temporary)
         temporary.replace(path)
+
+
+def _packed(tensor: Tensor) -> Tensor:
+    """In half precision where that loses nothing: see `Checkpoint.rounded`."""
+    half = tensor.half()
+    return half if tensor.dtype == torch.float32 and torch.equal(half.float(), tensor) else tensor
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -83,15 +112,18 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         metadata = json.loads(content["json"])
         if metadata["format"] != FORMAT:
             raise CheckpointError(f"{path}: format {metadata['format']!r}, where this version reads {FORMAT!r}")
+        calibration = metadata.get("calibration")  # files of before 0.2 have neither this nor presence
         return Checkpoint(
             config=config_from_json(metadata["architecture"], metadata["config"]),
             skeleton=Skeleton.from_json(metadata["skeleton"]),
-            weights=content["weights"],
+            weights={k: v.float() if v.dtype == torch.float16 else v for k, v in content["weights"].items()},
             loss=metadata["loss"],
             box_padding=metadata["box_padding"],
             epoch=metadata["epoch"],
             training=metadata["training"],
             evaluation=metadata["evaluation"],
+            presence=content.get("presence", {}),
+            calibration=Calibration.from_json(calibration) if calibration else None,
             resume=content["resume"],
         )
     except CheckpointError:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,6 +75,13 @@ def train(
         Path | None,
         typer.Option(metavar="ANN.json", help="To select the best epoch on; default: the people with id % 17 == 0."),
     ] = None,
+    init: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE.pt",
+            help="Start from these weights, also of other joints: a shipped name or a checkpoint.",
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights, the order and the augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in DIR stopped.")] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Where to compute.")] = "auto",
@@ -84,7 +92,7 @@ def train(
     DIR gets `best.pt` (best on dev), `last.pt` (to resume), `metrics.jsonl`, `curve.png`, and `batch.png`: look at that
     one first, it shows what the network is given, with the joints drawn and left and right coloured.
     """
-    from poseglass_training.checkpoint import CheckpointError
+    from poseglass_training.checkpoint import CheckpointError, load_checkpoint
     from poseglass_training.devices import DeviceError, pick_device
     from poseglass_training.loop import Diverged
     from poseglass_training.loop import train as run_training
@@ -101,13 +109,22 @@ def train(
         command = ["poseglass", "train", "--preset", preset, "--data", _portable(data)]
         command += ["--dev", _portable(str(dev))] if dev else []
         command += ["--out", _portable(str(out)), "--seed", str(seed)]
-        training = {"data": origin, "preset": preset, "command": shlex.join(command), "commit": _commit()}
+        command += ["--init", _portable(init)] if init else []
+        training: dict[str, Any] = {
+            "data": origin,
+            "preset": preset,
+            "command": shlex.join(command),
+            "commit": _commit(),
+        }
+        start = load_checkpoint(poseglass_models.resolve(init, ".pt")) if init else None
+        if start is not None:
+            training["init"] = {"epoch": start.epoch, **start.training}
         if not resume and not (out / "last.pt").exists():
             out.mkdir(parents=True, exist_ok=True)
             (out / "batch.png").write_bytes(encode_png(batch_picture(learn, recipe.network.input_size)))
         with report:
-            best = run_training(recipe, learn, select, out, training, seed, resume, place, workers, report)
-    except (AnnotationError, CheckpointError, DeviceError) as error:
+            best = run_training(recipe, learn, select, out, training, seed, resume, place, workers, report, start)
+    except (AnnotationError, CheckpointError, DeviceError, FileNotFoundError) as error:
         raise _refusal("train", str(error)) from None
     except Diverged as error:
         raise _refusal("train", str(error), FAILED) from None
@@ -116,6 +133,57 @@ def train(
         raise _refusal("train", f"stopped; {remedy}", INTERRUPTED) from None
     dev_pck, epochs = best.evaluation[0]["pck"], best.training["epochs"]
     typer.echo(f"{out / 'best.pt'}: PCK@0.2 on dev {dev_pck:.1f}, after epoch {best.epoch} of {epochs}")
+
+
+def calibrate(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="FILE.pt", help="From the trainer; replaced, once all is done.")
+    ],
+    data: Annotated[Path, typer.Option(metavar="ANN.json", help="COCO keypoint file, the one it was trained on.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The pictures; default: `images` beside ANN.json, or its folder.")
+    ] = None,
+    dev: Annotated[
+        Path | None, typer.Option(metavar="ANN.json", help="To fit scores to; default: the people with id % 17 == 0.")
+    ] = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="COCO.json",
+            help="Pictures with every person's box, and pictures without people, to learn presence from as well.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.pt", help="Write here instead.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the crops.")] = 0,
+) -> None:
+    """Make scores probabilities, and learn to tell crops with a person from crops without.
+
+    The network's own weights stay as they are, but for their last bits: they are rounded to half precision, which
+    halves the file.
+    """
+    from poseglass_training.calibrating import calibrate as fit_scores
+    from poseglass_training.calibrating import describe, fit_presence, presence_sources
+    from poseglass_training.checkpoint import CheckpointError, load_checkpoint
+
+    try:
+        loaded = load_checkpoint(checkpoint).rounded()
+        labelled = load_coco(data, images)
+        learn, select = (labelled, load_coco(dev, images)) if dev else labelled.hold_out()
+        if learn.skeleton.joints != loaded.skeleton.joints:
+            raise AnnotationError(f"{data}: has other joints than {checkpoint}")
+        plain = PhotoCrops(select.people, select.skeleton, loaded.box_padding)
+        loaded, fit = fit_scores(loaded, plain, f"dev of {labelled.name}")
+        loaded, report = fit_presence(loaded, presence_sources(learn, select, scenes), seed)
+    except (AnnotationError, CheckpointError, ValueError) as error:
+        raise _refusal("calibrate", str(error)) from None
+    made = {"scores": fit.to_json(), "presence": report}
+    target = out or checkpoint
+    replace(loaded, training={**loaded.training, "calibration": made}).save(target)
+    typer.echo(
+        f"{target}: scores on dev, cross-fitted: calibration error {fit.expected_calibration_error:.3f}, "
+        f"area under ROC {fit.roc_auc:.3f}, Brier {fit.brier:.3f} (joint rates alone {fit.brier_of_rates:.3f})"
+    )
+    typer.echo(describe(report))
 
 
 def evaluate(

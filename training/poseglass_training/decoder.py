@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from poseglass_core.calibration import EPSILON as MASS_EPSILON
+from poseglass_core.calibration import Calibration
 from poseglass_core.decode import FLATTEST
 from poseglass_training.targets import LossName
 
 EPSILON: dict[LossName, float] = {"softmax": 1e-8, "mse": 1e-3}
 """Clipped MSE maps are exactly 0 in places and noisy near it; a softmax never is."""
+
+
+def calibrated_scores(heatmaps: Tensor, calibration: Calibration) -> Tensor:
+    """The twin of `Calibration.scores`: [N, J, rows, columns] -> [N, J]."""
+    window = calibration.window
+    # A mean over a window that hangs over the edge, zeros counted, times the cells is the sum of what lies inside.
+    mass = F.avg_pool2d(heatmaps, window, stride=1, padding=window // 2) * window**2
+    peak = heatmaps.flatten(2).argmax(dim=2, keepdim=True)
+    features = (mass.flatten(2).gather(2, peak).squeeze(2) + MASS_EPSILON).log()
+
+    def numbers(values: tuple[float, ...]) -> Tensor:
+        return torch.tensor(values, dtype=features.dtype, device=features.device)
+
+    mean = features.mean(dim=1, keepdim=True)
+    return torch.sigmoid(
+        numbers(calibration.bias) + numbers(calibration.own) * features + numbers(calibration.common) * mean
+    )
 
 
 def decode(heatmaps: Tensor, epsilon: float, stride: int = 4) -> tuple[Tensor, Tensor]:

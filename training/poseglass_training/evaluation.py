@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from poseglass_core.errors import InvalidInput
 from poseglass_core.metrics import PckResult, pck, reference_lengths
 from poseglass_core.poses import Locate, ModelRef, Pose, PoseRequest, Prediction
+from poseglass_core.reliability import Reliability, reliability
 from poseglass_runtime.images import decode_image
 from poseglass_training.annotations import AnnotationError, KeypointData, Person
 from poseglass_training.pasting import Pasting, encode_png
@@ -36,6 +37,7 @@ class Evaluation:
         data: name of the data set.
         protocol: how it was measured, in words.
         result: PCK, per joint, with interval and counts.
+        scores: how far the joints' scores can be believed, over the labelled joints of the people found.
         found: people counted for whom somebody was found at all.
         joints: the joints compared: those that both the data and the model name.
         only_in_data, only_in_model: the joints that were left out for that.
@@ -47,6 +49,7 @@ class Evaluation:
     data: str
     protocol: str
     result: PckResult
+    scores: Reliability | None
     found: int
     joints: tuple[str, ...]
     only_in_data: tuple[str, ...]
@@ -67,6 +70,7 @@ class Evaluation:
             "people": self.result.people,
             "left_out": self.result.left_out,
             "found": self.found,
+            "scores": None if self.scores is None else self.scores.to_json(),
             "only_in_data": list(self.only_in_data),
             "only_in_model": list(self.only_in_model),
             "model": None if model is None else {"name": model.name, "version": model.version, "sha256": model.sha256},
@@ -107,7 +111,7 @@ def evaluate(
     if not data.people:
         raise AnnotationError(f"{data.name}: there are no people to evaluate on")
     count, joints = len(data.people), data.skeleton.joints
-    predicted = np.full((count, len(joints), 2), np.nan)
+    predicted, scores = np.full((count, len(joints), 2), np.nan), np.full((count, len(joints)), np.nan)
     truth, lengths = np.zeros((count, len(joints), 2)), np.full(count, np.nan)
     visible = np.stack([person.visible for person in data.people])
     found, model_joints, last = 0, None, None
@@ -130,7 +134,8 @@ def evaluate(
                 _require_shared(data, model_joints)
                 for name in pose.names:
                     if name in joints:
-                        predicted[row, joints.index(name)] = pose[name][1:3]
+                        _, x, y, score = pose[name]
+                        predicted[row, joints.index(name)], scores[row, joints.index(name)] = (x, y), score
         done += len(people)
         on_progress(done, count)
     seconds = time.perf_counter() - began
@@ -142,6 +147,7 @@ def evaluate(
         data=data.name,
         protocol=_protocol(data, mode, flip, pasting),
         result=pck(data.skeleton, predicted, truth, visible, lengths, THRESHOLD, shared),
+        scores=_reliability(scores, predicted, truth, visible, lengths),
         found=found,
         joints=shared,
         only_in_data=tuple(name for name in joints if name not in named),
@@ -150,6 +156,22 @@ def evaluate(
         provider="" if last is None else last.provider,
         seconds=seconds,
     )
+
+
+def _reliability(
+    scores: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    visible: NDArray[np.bool_],
+    lengths: NDArray[np.float64],
+) -> Reliability | None:
+    """Scores against correctness, over the joints that have both; None where there are none."""
+    judged = visible & np.isfinite(scores) & np.isfinite(lengths)[:, None]
+    if not judged.any():
+        return None
+    right = np.linalg.norm(predicted - truth, axis=2) <= THRESHOLD * lengths[:, None]
+    joint = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    return reliability(scores[judged], right[judged], joint[judged])
 
 
 def _scene(

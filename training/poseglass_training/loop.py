@@ -22,7 +22,7 @@ from poseglass_training.checkpoint import Checkpoint, CheckpointError, load_chec
 from poseglass_training.crops import SampleSource
 from poseglass_training.decoder import EPSILON, decode
 from poseglass_training.devices import bf16_pays
-from poseglass_training.networks import Network, build
+from poseglass_training.networks import Network, architecture, build
 from poseglass_training.presets import Preset
 from poseglass_training.schedule import average_decay, learning_rate
 from poseglass_training.targets import LOSSES, activate, gaussian_targets
@@ -160,8 +160,9 @@ def train(
     device: str = "cpu",
     workers: int = 1,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    init: Checkpoint | None = None,
 ) -> Checkpoint:
-    """Train a preset from scratch, or go on where a run stopped.
+    """Train a preset from scratch or from given weights, or go on where a run stopped.
 
     Writes into `out`: `last.pt` after every epoch (enough to resume), `best.pt` whenever dev improves at the final
     input size, and `metrics.jsonl`.
@@ -177,12 +178,13 @@ def train(
         device: of torch.
         workers: processes that prepare crops; 0 prepares them in this one.
         on_progress: called after every step, and after every epoch once its files are written.
+        init: weights to start from, as `warm_start` takes them; a resumed run has its own.
 
     Returns:
         The best checkpoint.
 
     Raises:
-        CheckpointError: there is a run in `out` already, or none to resume, or another one.
+        CheckpointError: there is a run in `out` already, or none to resume, or another one; `init` does not fit.
         ValueError: nobody in dev can be measured.
         Diverged: the loss is not finite.
     """
@@ -194,7 +196,10 @@ def train(
     place = torch.device(device)
     torch.manual_seed(seed)
     config = replace(preset.network, joints=len(data.skeleton.joints))
-    network: Network = build(config).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: Network = build(config)
+    if init is not None:
+        warm_start(network, data.skeleton, init)
+    network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=preset.learning_rate, weight_decay=preset.weight_decay)
     average = copy.deepcopy(network)
     recipe = json.loads(json.dumps(asdict(preset)))
@@ -282,6 +287,40 @@ def train(
         )
         report(steps, loss, dev_pck, epoch_done=True)
     return load_checkpoint(best)
+
+
+def warm_start(network: Network, skeleton: Skeleton, init: Checkpoint) -> list[str]:
+    """Copy the weights of a checkpoint into a network that may be larger, or of another skeleton.
+
+    Tensors are matched by name and shape. Those that predict joints are taken only where the joints are the same ones.
+
+    Args:
+        network: changed in place.
+        skeleton: of the new network.
+        init: where the weights come from.
+
+    Returns:
+        Names of the network's tensors that keep their fresh values.
+
+    Raises:
+        CheckpointError: another architecture, or less than half of the checkpoint's tensors fit.
+    """
+    if type(init.config) is not type(network.config):
+        wanted, given = architecture(network.config), architecture(init.config)
+        raise CheckpointError(f"weights to start from are of a {given}, but the preset is a {wanted}")
+    own = network.state_dict()
+    same_joints = init.skeleton.joints == skeleton.joints
+    taken = {
+        name: tensor
+        for name, tensor in init.weights.items()
+        if name in own and own[name].shape == tensor.shape and (same_joints or not name.startswith(network.BY_JOINT))
+    }
+    if len(taken) < len(init.weights) / 2:
+        raise CheckpointError(
+            f"weights to start from: only {len(taken)} of {len(init.weights)} tensors fit the preset's network"
+        )
+    network.load_state_dict(taken, strict=False)
+    return sorted(own.keys() - taken.keys())
 
 
 def _load_run(last: Path, recipe: dict[str, Any], seed: int, skeleton: Skeleton) -> Checkpoint:

@@ -14,6 +14,9 @@ from poseglass_training.networks import architecture
 STRIDE = 4
 """Crop pixels a heatmap cell, of every network here."""
 
+OUTPUTS = ("heatmaps", "joints", "scores")
+"""Of every pose model; `presence` is a fourth where it was trained."""
+
 ACTIVATIONS = {"softmax": "softmax", "mse": "clip"}
 """Loss -> the manifest's `heatmap_activation`; `targets.activate` does it."""
 
@@ -39,10 +42,14 @@ def manifest_of(
         input_size=checkpoint.config.input_size,
         box_padding=checkpoint.box_padding,
         stride=STRIDE,
-        outputs=("heatmaps", "joints", "scores"),
+        outputs=OUTPUTS + (("presence",) if checkpoint.presence else ()),
         heatmap_activation=ACTIVATIONS[checkpoint.loss],
         decoder={"name": DECODER, "epsilon": EPSILON[checkpoint.loss]},
-        score={"meaning": "peak"},
+        score=(
+            {"meaning": "calibrated", "calibration": checkpoint.calibration.to_json()}
+            if checkpoint.calibration
+            else {"meaning": "peak"}
+        ),
         training=checkpoint.training,
         evaluation=tuple(checkpoint.evaluation),
         parity=dict(parity or {}),

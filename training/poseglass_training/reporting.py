@@ -113,6 +113,14 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if evaluation.scores is not None:
+        scores = evaluation.scores
+        console.print(
+            f"scores: calibration error {scores.expected_calibration_error:.3f}, area under ROC {scores.roc_auc:.3f}, "
+            f"Brier {scores.brier:.3f} (joint rates alone {scores.brier_of_rates:.3f})",
+            highlight=False,
+            soft_wrap=True,
+        )
     for joints, owner in ((evaluation.only_in_data, "data"), (evaluation.only_in_model, "model")):
         if joints:
             console.print(f"not compared, only the {owner} has them: {', '.join(joints)}", highlight=False)

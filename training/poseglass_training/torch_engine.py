@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from poseglass_core.poses import ModelRef
 from poseglass_runtime.outputs import RawOutputs
 from poseglass_training.checkpoint import load_checkpoint
-from poseglass_training.decoder import EPSILON, decode
 from poseglass_training.devices import pick_device
-from poseglass_training.loop import normalise
-from poseglass_training.manifests import STRIDE, manifest_of
-from poseglass_training.targets import activate
+from poseglass_training.manifests import manifest_of
+from poseglass_training.served import served_model
 
-BATCH = 32
+BATCH = 8
 """Crops a pass; more are split."""
 
 
@@ -49,8 +47,7 @@ class TorchEngine:
         name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)[:64]
         self.manifest = manifest_of(checkpoint, name)
         self.ref = ModelRef(name, 1, hashlib.sha256(path.read_bytes()).hexdigest())
-        self._loss = checkpoint.loss
-        self._network = checkpoint.network().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = served_model(checkpoint).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(self, crops: NDArray[np.uint8]) -> RawOutputs:
         """Infer crops.
@@ -59,12 +56,10 @@ class TorchEngine:
             crops: [N, H, W, 3] RGB at the model's input size, N >= 1.
         """
         parts = [self._run(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH)]
-        heatmaps, joints, scores = (np.concatenate(values) for values in zip(*parts, strict=True))
-        return RawOutputs(heatmaps, joints, scores)
+        return RawOutputs(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
     @torch.inference_mode()
-    def _run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        images = normalise(torch.from_numpy(np.ascontiguousarray(crops)).to(self._device))
-        heatmaps = activate(self._network(images)[-1], self._loss)
-        joints, scores = decode(heatmaps, EPSILON[self._loss], STRIDE)
-        return heatmaps.cpu().numpy(), joints.cpu().numpy(), scores.cpu().numpy()
+    def _run(self, crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return [
+            out.cpu().numpy() for out in self._model(torch.from_numpy(np.ascontiguousarray(crops)).to(self._device))
+        ]

@@ -74,7 +74,12 @@ class Cnn(nn.Module):
 
     Args:
         config: the network's settings.
+
+    Attributes:
+        BY_JOINT: how the names of tensors begin that mean certain joints.
     """
+
+    BY_JOINT = ("output.",)
 
     def __init__(self, config: CnnConfig) -> None:
         super().__init__()
@@ -87,6 +92,11 @@ class Cnn(nn.Module):
         self.hidden = nn.Linear(config.widths[-1], config.hidden)
         self.output = nn.Linear(config.hidden, config.joints * self.patch**2)
 
+    @property
+    def feature_channels(self) -> int:
+        """Channels of the features that the heatmaps are read from."""
+        return self.config.hidden
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Predict heatmaps.
 
@@ -96,12 +106,18 @@ class Cnn(nn.Module):
         Returns:
             A list of one: raw heatmaps, [N, J, H/4, W/4] (a list, as a stacked network has one set a stack).
         """
+        return self.with_features(images)[0]
+
+    def with_features(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """`forward`, and the features [N, hidden, h, w] that the heatmaps are read from."""
         x = images
         for stage in self.stages_:
             x = stage(x)
         x = x.permute(0, 2, 3, 1)  # [N, h, w, C]: a fully connected layer takes the features of a cell as one vector
-        x = self.output(F.relu(self.hidden(x)))  # operation 4, twice: [N, h, w, J * patch * patch]
-        return [F.pixel_shuffle(x.permute(0, 3, 1, 2), self.patch)]  # [N, J, H/4, W/4]
+        features = F.relu(self.hidden(x))  # operation 4: [N, h, w, hidden]
+        x = self.output(features)  # and again: [N, h, w, J * patch * patch]
+        heatmaps = F.pixel_shuffle(x.permute(0, 3, 1, 2), self.patch)  # [N, J, H/4, W/4]
+        return [heatmaps], features.permute(0, 3, 1, 2)
 
     def stages(self, images: Tensor) -> dict[str, Tensor]:
         """Feature maps after every named stage, for looking at, in the order they are computed."""

@@ -2,6 +2,8 @@
 
 Departures from the paper:
 - channel counts scale with `features` (the paper's are those of `features=256`);
+- `extra` puts more residual modules where maps are small and multiplications few; they begin as the identity, so that
+  weights trained without them can be gone on from with them;
 - the forward pass returns raw heatmaps ("logits"): the loss decides whether they are read as Gaussians (MSE) or as
   the logarithm of an unnormalised probability map (softmax cross-entropy).
 """
@@ -25,6 +27,8 @@ class HourglassConfig:
         features: channels of the residual stream; divisible by 4.
         depth: times an hourglass halves its resolution.
         input_size: (height, width) of the crops in pixels; each divisible by 4 * 2**depth.
+        extra: channels inside one more residual module on the way down and one on the way up, by level from the finest
+            pooled one; 0, or a level left out: none.
     """
 
     joints: int
@@ -32,6 +36,7 @@ class HourglassConfig:
     features: int = 256
     depth: int = 4
     input_size: tuple[int, int] = (256, 256)
+    extra: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         step = 4 * 2**self.depth
@@ -41,14 +46,21 @@ class HourglassConfig:
             raise ValueError(f"features must be divisible by 4, not {self.features}")
         if any(side < step or side % step for side in self.input_size):
             raise ValueError(f"input_size {self.input_size} must be multiples of {step} (4 x 2**depth)")
+        if len(self.extra) > self.depth or any(channels < 0 for channels in self.extra):
+            raise ValueError(f"extra must be at most {self.depth} (depth) numbers, none negative, not {self.extra}")
 
 
 class Residual(nn.Module):
-    """Pre-activation bottleneck: 1x1 down, 3x3, 1x1 up, added to its input (He et al., arXiv:1603.05027)."""
+    """Pre-activation bottleneck: 1x1 down, 3x3, 1x1 up, added to its input (He et al., arXiv:1603.05027).
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    Args:
+        inputs, outputs: channels.
+        middle: channels of the 3x3 convolution; None: half the outputs.
+    """
+
+    def __init__(self, inputs: int, outputs: int, middle: int | None = None) -> None:
         super().__init__()
-        middle = outputs // 2
+        middle = middle or outputs // 2
         self.norm1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, middle, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(middle)
@@ -65,18 +77,38 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Pools down and nearest-upsamples over `depth` levels; every level adds its own residual skip."""
+    """Pools down and nearest-upsamples over `depth` levels; every level adds its own residual skip.
 
-    def __init__(self, features: int, depth: int) -> None:
+    Args:
+        features: channels of the residual stream.
+        depth: levels.
+        extra: of `HourglassConfig`, from this level on.
+    """
+
+    def __init__(self, features: int, depth: int, extra: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.level_skip = Residual(features, features)
         self.down = Residual(features, features)
-        self.inner: nn.Module = Hourglass(features, depth - 1) if depth > 1 else Residual(features, features)
+        self.inner: nn.Module = Hourglass(features, depth - 1, extra[1:]) if depth > 1 else Residual(features, features)
         self.up = Residual(features, features)
+        middle = extra[0] if extra else 0
+        self.extra_down, self.extra_up = _identity_residual(features, middle), _identity_residual(features, middle)
 
     def forward(self, x: Tensor) -> Tensor:  # [N, F, h, w] -> [N, F, h, w]
-        y = self.up(self.inner(self.down(F.max_pool2d(x, 2))))  # [N, F, h/2, w/2]
+        y = self.extra_down(self.down(F.max_pool2d(x, 2)))  # [N, F, h/2, w/2]
+        y = self.up(self.extra_up(self.inner(y)))
         return self.level_skip(x) + F.interpolate(y, scale_factor=2, mode="nearest")  # type: ignore[no-any-return]
+
+
+def _identity_residual(features: int, middle: int) -> nn.Module:
+    """A residual module that adds nothing until it has been trained; a plain identity where `middle` is 0."""
+    if not middle:
+        return nn.Identity()
+    module = Residual(features, features, middle)
+    nn.init.zeros_(module.conv3.weight)
+    assert module.conv3.bias is not None
+    nn.init.zeros_(module.conv3.bias)
+    return module
 
 
 class StackedHourglass(nn.Module):
@@ -84,7 +116,12 @@ class StackedHourglass(nn.Module):
 
     Args:
         config: the network's settings.
+
+    Attributes:
+        BY_JOINT: how the names of tensors begin that mean certain joints.
     """
+
+    BY_JOINT = ("heads.", "merge_heatmaps.")
 
     def __init__(self, config: HourglassConfig) -> None:
         super().__init__()
@@ -99,7 +136,7 @@ class StackedHourglass(nn.Module):
             Residual(features // 2, features // 2),
             Residual(features // 2, features),
         )
-        self.hourglasses = nn.ModuleList(Hourglass(features, config.depth) for _ in range(stacks))
+        self.hourglasses = nn.ModuleList(Hourglass(features, config.depth, config.extra) for _ in range(stacks))
         self.necks = nn.ModuleList(
             nn.Sequential(
                 Residual(features, features),
@@ -114,6 +151,11 @@ class StackedHourglass(nn.Module):
         self.merge_features = nn.ModuleList(nn.Conv2d(features, features, 1) for _ in range(stacks - 1))
         self.merge_heatmaps = nn.ModuleList(nn.Conv2d(config.joints, features, 1) for _ in range(stacks - 1))
 
+    @property
+    def feature_channels(self) -> int:
+        """Channels of the features that the last heatmaps are read from."""
+        return self.config.features
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Predict heatmaps.
 
@@ -123,14 +165,19 @@ class StackedHourglass(nn.Module):
         Returns:
             Raw heatmaps of each stack, [N, J, H/4, W/4]; the last is the prediction.
         """
+        return self.with_features(images)[0]
+
+    def with_features(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """`forward`, and the features [N, F, H/4, W/4] that the last heatmaps are read from."""
         x = self.stem(images)  # [N, F, H/4, W/4]
         heatmaps = []
+        y = x
         for i, (hourglass, neck, head) in enumerate(zip(self.hourglasses, self.necks, self.heads, strict=True)):
             y = neck(hourglass(x))  # [N, F, H/4, W/4]
             heatmaps.append(head(y))  # [N, J, H/4, W/4]
             if i < len(self.merge_features):
                 x = x + self.merge_features[i](y) + self.merge_heatmaps[i](heatmaps[-1])
-        return heatmaps
+        return heatmaps, y
 
     def stages(self, images: Tensor) -> dict[str, Tensor]:
         """Feature maps after every named stage, for looking at, in the order they are computed."""
