@@ -11,7 +11,7 @@ from pathlib import Path
 
 OUTPUT = Path("demo-output")
 ASTRONAUT = Path("demo/astronaut.jpg")
-PORTRAIT = ["--box", "20,10,370,500", "--joint-threshold", "0.021"]
+PORTRAIT = ["--box", "20,10,370,500", "--joint-threshold", "0.6"]
 """A box for the portrait, and a threshold: the joints that are not in the picture score low."""
 
 POSEGLASS = str(Path(sys.executable).with_name("poseglass"))

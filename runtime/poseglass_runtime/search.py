@@ -21,7 +21,7 @@ SMALLEST = 48
 OVERLAP = 0.4
 """Share of a window that its neighbour covers too."""
 
-CANDIDATES = 5
+CANDIDATES = 8
 """Windows a level that are worth a refined look."""
 
 REFINEMENTS = 2

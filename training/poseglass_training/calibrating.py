@@ -38,7 +38,7 @@ RIGHT = 0.2
 
 PRESENCE_EPOCHS, PRESENCE_BATCH = 60, 256
 
-PEOPLE_EVERY, SCENES_EVERY, SCENE_CROPS = 3, 5, 6
+PEOPLE_EVERY, SCENES_EVERY, SCENE_CROPS = 3, 5, 10
 """Labelled pictures taken, one in so many; COCO pictures held out, one in so many; crops of either kind from each."""
 
 BATCH = 8

@@ -104,7 +104,7 @@ def draw_crops(
         positives = [scene.people[i] for i in rng.permutation(len(scene.people))[:each]]
         windows = [_empty_window(rng, image, scene) for _ in range(each)]
         for box, holds in [(_loosened(rng, b), True) for b in positives] + [(w, False) for w in windows if w]:
-            crop = warp(image, crop_affine(box, size, padding if holds else 1.0), size)
+            crop = _coarsened(rng, warp(image, crop_affine(box, size, padding if holds else 1.0), size))
             crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
             person.append(holds)
     if not crops:
@@ -120,6 +120,16 @@ def _read(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise AnnotationError(f"{path}: broken or not an image")
     return image.astype(np.uint8, copy=False)
+
+
+def _coarsened(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """For half of the crops, as if whoever or whatever is in it were small in the picture."""
+    if rng.random() < 0.5:
+        return crop
+    height, width = crop.shape[:2]
+    side = float(np.exp(rng.uniform(np.log(32), np.log(128))))
+    small = cv2.resize(crop, (round(side), round(side * height / width)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
 def _loosened(rng: np.random.Generator, box: Box) -> Box:
