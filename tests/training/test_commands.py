@@ -91,14 +91,14 @@ def test_ctrl_c_says_how_to_go_on(poseglass, tmp_path, monkeypatch):
     genuine = loop.train
 
     def interrupted(*arguments):
-        *others, report = arguments
+        *others, report, init = arguments
 
         def stop(progress):
             report(progress)
             if progress.epoch > 1.2:
                 raise KeyboardInterrupt
 
-        return genuine(*others, stop)
+        return genuine(*others, stop, init)
 
     monkeypatch.setattr(loop, "train", interrupted)
     result = train(poseglass, "synthetic", tmp_path / "run")
@@ -106,6 +106,15 @@ def test_ctrl_c_says_how_to_go_on(poseglass, tmp_path, monkeypatch):
     assert result.stderr.splitlines()[-1] == "poseglass train: stopped; go on with --resume"
     monkeypatch.setattr(loop, "train", genuine)
     assert train(poseglass, "synthetic", tmp_path / "run", "--resume").exit_code == 0
+
+
+def test_a_run_from_given_weights_remembers_them(poseglass, tmp_path):
+    assert train(poseglass, "synthetic", tmp_path / "first").exit_code == 0
+    again = train(poseglass, "synthetic", tmp_path / "second", "--init", tmp_path / "first" / "best.pt")
+    assert again.exit_code == 0, again.output
+    training = load_checkpoint(tmp_path / "second" / "best.pt").training
+    assert training["init"]["command"] == load_checkpoint(tmp_path / "first" / "best.pt").training["command"]
+    assert training["command"].endswith("--init best.pt")
 
 
 def test_a_run_that_diverges_fails(poseglass, tmp_path, monkeypatch, micro_preset):
@@ -118,7 +127,9 @@ def test_a_run_that_diverges_fails(poseglass, tmp_path, monkeypatch, micro_prese
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "nope", "--data", "synthetic"], "no preset is called 'nope'; there are: hourglass-s, cnn, tiny"),
+        (["--preset", "nope", "--data", "synthetic"], "no preset is called 'nope'; there are: hourglass-s,"),
+        (["--preset", "micro", "--data", "synthetic", "--init", "gone.pt"], "gone.pt: no such file"),
+        (["--preset", "micro", "--data", "synthetic", "--init", "cnn"], "are of a cnn, but the preset is a hourglass"),
         (["--preset", "micro", "--data", "gone.json"], "gone.json: no such annotation file"),
         (["--preset", "micro", "--data", "synthetic", "--images", "."], "leave out --images and --dev"),
         (["--preset", "micro", "--data", "synthetic", "--resume"], "there is no run to resume"),
