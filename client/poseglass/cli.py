@@ -36,6 +36,10 @@ COMMANDS = {
     "serve": Row("poseglass_server.commands", "serve", "cpu", "Serve models over gRPC."),
     "models": Row("poseglass.commands.service", "models", "cpu", "List the shipped models, or a server's."),
     "health": Row("poseglass.commands.service", "health", "", "Ask a server whether it is serving."),
+    "import": Row(
+        "poseglass_training.commands", "import_annotations", "training", "Other annotation formats to COCO JSON."
+    ),
+    "check": Row("poseglass_training.commands", "check", "training", "Say what is wrong with annotations."),
     "train": Row("poseglass_training.commands", "train", "training", "Train a network on annotated pictures."),
     "calibrate": Row(
         "poseglass_training.commands", "calibrate", "training", "Make a checkpoint's scores probabilities."

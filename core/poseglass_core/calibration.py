@@ -66,7 +66,11 @@ class Calibration:
 
     def scores(self, heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
         """The calibrated scores [N, J] of heatmaps [N, J, rows, columns]."""
-        features = log_mass(heatmaps, self.window).astype(np.float64)
+        return self.scores_of_mass(log_mass(heatmaps, self.window))
+
+    def scores_of_mass(self, log_masses: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The same from what `log_mass` gives, [N, J]."""
+        features = np.asarray(log_masses, np.float64)
         mean = features.mean(axis=1, keepdims=True)
         logits = np.array(self.bias) + np.array(self.own) * features + np.array(self.common) * mean
         scores: NDArray[np.float32] = (1 / (1 + np.exp(-logits))).astype(np.float32)

@@ -43,7 +43,7 @@ class Manifest:
         box_padding: crop size over box size.
         stride: crop pixels a heatmap cell.
         outputs: names of the graph's outputs.
-        heatmap_activation: "softmax" (each map sums to 1) or "clip" (0 ... 1).
+        heatmap_activation: "softmax" (each map sums to 1), "sigmoid" or "clip" (each cell 0 ... 1).
         decoder: {"name", "epsilon"} of the decoder in the graph.
         score: {"meaning": "peak" or "calibrated", "calibration": of `Calibration`, where calibrated}.
         precision: of the weights, e.g. "float32".

@@ -10,6 +10,7 @@ from poseglass_core.manifest import Manifest
 _WORDS = {
     "softmax": "spatial softmax: each map sums to 1",
     "clip": "clipped to 0 … 1",
+    "sigmoid": "each cell's own probability",
     "peak": "the heatmap's peak, not a probability: compare scores with each other",
     "calibrated": "probability that the joint is right",
 }

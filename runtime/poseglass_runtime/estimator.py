@@ -78,7 +78,8 @@ def _average(plain: RawOutputs, mirrored: RawOutputs, manifest: Manifest) -> Raw
     back = mirrored.heatmaps[:, manifest.skeleton.flip_index, :, ::-1]
     heatmaps: NDArray[np.float32] = (plain.heatmaps + back) * np.float32(0.5)
     joints, peaks = decode(heatmaps, manifest.decoder["epsilon"], manifest.stride)
-    scores = peaks if manifest.calibration is None else manifest.calibration.scores(heatmaps)
+    calibration = manifest.calibration
+    scores = peaks if calibration is None else calibration.scores(heatmaps)
     presence: NDArray[np.float32] | None = None
     if plain.presence is not None and mirrored.presence is not None:
         presence = (plain.presence + mirrored.presence) * np.float32(0.5)

@@ -29,6 +29,7 @@ _UPRIGHT = {
     7: lambda image: cv2.rotate(cv2.transpose(image), cv2.ROTATE_180),
     8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
+_SIDEWAYS = (5, 6, 7, 8)
 
 
 def decode_image(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
@@ -44,16 +45,7 @@ def decode_image(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[n
     Raises:
         InvalidInput: field `image.encoded`: empty, not one of these formats, truncated, broken or too large.
     """
-    if not data:
-        raise InvalidInput(_FIELD, "is empty; send the bytes of a JPEG, PNG, WebP or BMP file")
-    kind, width, height, orientation = _read_header(data, max_pixels)
-    if width * height > max_pixels:
-        raise InvalidInput(
-            _FIELD,
-            _too_large(height, width, max_pixels),
-        )
-    if not _complete(kind, data):
-        raise InvalidInput(_FIELD, f"the {kind} file is truncated; send all of its bytes")
+    kind, width, height, orientation = _inspect(data, max_pixels)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
@@ -62,6 +54,32 @@ def decode_image(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[n
         raise InvalidInput(_FIELD, f"the {kind} file is broken and cannot be decoded; try writing it anew")
     upright = _UPRIGHT.get(orientation)
     return np.ascontiguousarray(image if upright is None else upright(image)).astype(np.uint8, copy=False)
+
+
+def image_size(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) of a picture once upright, from its header: nothing is decoded.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: larger pictures are refused.
+
+    Raises:
+        InvalidInput: as `decode_image`, but for damage that only decoding shows.
+    """
+    _, width, height, orientation = _inspect(data, max_pixels)
+    return (width, height) if orientation in _SIDEWAYS else (height, width)
+
+
+def _inspect(data: bytes, max_pixels: int) -> tuple[str, int, int, int]:
+    """(format, width, height, EXIF orientation) of a picture that is whole and not too large."""
+    if not data:
+        raise InvalidInput(_FIELD, "is empty; send the bytes of a JPEG, PNG, WebP or BMP file")
+    kind, width, height, orientation = _read_header(data, max_pixels)
+    if width * height > max_pixels:
+        raise InvalidInput(_FIELD, _too_large(height, width, max_pixels))
+    if not _complete(kind, data):
+        raise InvalidInput(_FIELD, f"the {kind} file is truncated; send all of its bytes")
+    return kind, width, height, orientation
 
 
 def _read_header(data: bytes, max_pixels: int) -> tuple[str, int, int, int]:

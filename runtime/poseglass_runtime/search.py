@@ -105,7 +105,7 @@ def _conviction(estimates: Estimates) -> NDArray[np.float32]:
 
 def _perfect_score(manifest: Manifest) -> float:
     """What a joint scores that the network has no doubt about."""
-    if manifest.score["meaning"] == "calibrated" or manifest.heatmap_activation == "clip":
+    if manifest.score["meaning"] == "calibrated" or manifest.heatmap_activation != "softmax":
         return 1.0
     sigma = float(manifest.training.get("recipe", {}).get("sigma", SIGMA))
     return 1 / (2 * math.pi * sigma**2)  # the peak of a Gaussian that sums to 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from poseglass_core.errors import InvalidInput
-from poseglass_runtime.images import decode_image, raw_image
+from poseglass_runtime.images import decode_image, image_size, raw_image
 
 PICTURE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8), (0, 0), 4)
 PICTURE[:16, :16] = (250, 20, 20)  # red, top left
@@ -73,8 +73,10 @@ def test_exif_orientation_is_undone(kind, orientation):
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image = decode_image(encode(kind, exif=exif.tobytes(), quality=95))
+    data = encode(kind, exif=exif.tobytes(), quality=95)
+    image = decode_image(data)
     assert image.shape == undo.shape
+    assert image_size(data) == undo.shape[:2]
     assert np.abs(image.astype(int) - undo).mean() < 4
 
 

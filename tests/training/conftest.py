@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -62,3 +63,20 @@ def figures_file(tmp_path_factory):
     }
     (folder / "figures.json").write_text(json.dumps(content))
     return folder / "figures.json"
+
+
+@pytest.fixture
+def scenes_file(tmp_path):
+    """Ten noisy pictures; the people of the even ones are bright rectangles, with a crowd beside them."""
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for i in range(1, 11):
+        picture = np.random.default_rng(i).integers(0, 90, (200, 240, 3), dtype=np.uint8)
+        if i % 2 == 0:
+            picture[40:140, 20:80] = (60, 200, 250)
+            annotations.append({"id": i, "image_id": i, "bbox": [20, 40, 60, 100], "iscrowd": 0})
+            annotations.append({"id": 100 + i, "image_id": i, "bbox": [200, 0, 40, 40], "iscrowd": 1})
+        cv2.imwrite(str(tmp_path / "images" / f"{i}.png"), picture)
+        images.append({"id": i, "file_name": f"{i}.png"})
+    (tmp_path / "scenes.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    return tmp_path / "scenes.json"

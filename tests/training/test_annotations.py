@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from poseglass_core.geometry import box_around
 from poseglass_core.skeleton import LSP
-from poseglass_training.annotations import AnnotationError, load_coco
+from poseglass_training.annotations import FIXES, AnnotationError, audit, load_coco
 
 
 @pytest.fixture
@@ -94,6 +95,57 @@ def test_broken_files_are_refused_with_the_place(tmp_path, content, change, mess
     with pytest.raises(AnnotationError, match=message) as caught:
         read(tmp_path, change(content))
     assert "annotations.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "people"),
+    [
+        (lambda c: c["annotations"][3]["keypoints"].pop(), "keypoints", 7),
+        (lambda c: c["annotations"][3].update(image_id=99), "picture", 7),
+        (lambda c: c["annotations"][3].update(bbox=[5, 5, -1, 5]), "box", 8),
+    ],
+)
+def test_what_can_be_mended_is_mended_on_request(tmp_path, content, change, kind, people):
+    change(content)
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content))
+    data = load_coco(path, fix=[kind])
+    assert len(data.people) == people
+    if kind == "box":
+        mended = next(person for person in data.people if person.id == 20)
+        assert mended.box == box_around(mended.joints[mended.visible])
+    with pytest.raises(AnnotationError, match=f"--fix {kind}"):
+        load_coco(path, fix=[other for other in FIXES if other != kind])
+
+
+def test_many_problems_are_counted_and_some_named(tmp_path, content):
+    content["annotations"] *= 3
+    for i, annotation in enumerate(content["annotations"]):
+        content["annotations"][i] = {**annotation, "id": 100 + i, "bbox": [0, 0, 0, 0]}
+    with pytest.raises(AnnotationError, match=r"box: 24 \(100, 101, .*109 and 14 more\)"):
+        read(tmp_path, content)
+
+
+def test_flip_pairs_must_pair(tmp_path, content):
+    names = content["categories"][0]["keypoints"]
+    names[names.index("left_wrist")] = "left_hand"
+    with pytest.raises(AnnotationError, match="right_wrist has no left_wrist, left_hand has no right_hand"):
+        read(tmp_path, content)
+    content["categories"][0]["flip_pairs"] = [["left_hand", "right_wrist"]]
+    assert read(tmp_path, content).skeleton.flip_pairs == (("left_hand", "right_wrist"),)
+    content["categories"][0]["flip_pairs"] = [["left_hand", "right_hand"]]
+    with pytest.raises(AnnotationError, match="right_hand"):
+        read(tmp_path, content)
+
+
+def test_labels_on_the_edge_are_inside_and_beyond_it_are_not(tmp_path, content, figures_file):
+    content["annotations"][0]["keypoints"][:6] = [120.4, 50, 2, 122, 50, 2]  # of pictures that are 120 pixels wide
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content))
+    data, problems = audit(path, figures_file.parent / "images")
+    assert [(problem.kind, problem.id) for problem in problems] == [("outside", 17)]
+    assert "right_knee outside" in problems[0].text
+    assert data.people[0].visible[:2].tolist() == [True, False]
 
 
 def test_missing_files_and_folders_are_named(tmp_path, figures_file):

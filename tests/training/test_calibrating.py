@@ -1,9 +1,5 @@
 """What is fitted to a trained network: presence and calibrated scores."""
 
-import json
-
-import cv2
-import numpy as np
 import pytest
 import torch
 import typer
@@ -11,11 +7,11 @@ from typer.testing import CliRunner
 
 from poseglass_core.geometry import Box
 from poseglass_training import commands
-from poseglass_training.annotations import AnnotationError, load_coco
+from poseglass_training.annotations import load_coco
 from poseglass_training.calibrating import PresenceSource, calibrate, fit_presence
 from poseglass_training.checkpoint import load_checkpoint
 from poseglass_training.networks.presence import Presence, pool
-from poseglass_training.scenes import Scene, draw_crops, load_scenes
+from poseglass_training.scenes import Scene, load_scenes
 from poseglass_training.synthetic import SyntheticCrops, Variety
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -24,60 +20,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def checkpoint(tiny_checkpoint_path):
     return load_checkpoint(tiny_checkpoint_path)
-
-
-@pytest.fixture
-def scenes_file(tmp_path):
-    """Ten noisy pictures; the people of the even ones are bright rectangles, with a crowd beside them."""
-    (tmp_path / "images").mkdir()
-    images, annotations = [], []
-    for i in range(1, 11):
-        picture = np.random.default_rng(i).integers(0, 90, (200, 240, 3), dtype=np.uint8)
-        if i % 2 == 0:
-            picture[40:140, 20:80] = (60, 200, 250)
-            annotations.append({"id": i, "image_id": i, "bbox": [20, 40, 60, 100], "iscrowd": 0})
-            annotations.append({"id": 100 + i, "image_id": i, "bbox": [200, 0, 40, 40], "iscrowd": 1})
-        cv2.imwrite(str(tmp_path / "images" / f"{i}.png"), picture)
-        images.append({"id": i, "file_name": f"{i}.png"})
-    (tmp_path / "scenes.json").write_text(json.dumps({"images": images, "annotations": annotations}))
-    return tmp_path / "scenes.json"
-
-
-def test_scenes_tell_people_from_what_is_to_be_avoided(scenes_file):
-    scenes = load_scenes(scenes_file)
-    assert [len(scene.people) for scene in scenes] == [0, 1] * 5
-    assert scenes[1].people == (Box(20, 40, 60, 100),)
-    assert scenes[1].avoid == (Box(200, 0, 40, 40),)
-
-
-def test_windows_without_people_are_without_people(scenes_file):
-    crops, person = draw_crops(load_scenes(scenes_file), (32, 32), 1.25, each=4, seed=0)
-    bright = (crops.max(axis=3) > 150).mean(axis=(1, 2))
-    assert person.sum() == 5
-    assert (~person).sum() >= 20
-    assert (bright[person] > 0.15).all()
-    assert (bright[~person] < 0.15).all()
-
-
-def test_crops_are_a_function_of_the_seed(scenes_file):
-    scenes = load_scenes(scenes_file)[:4]
-    first, again, other = (draw_crops(scenes, (32, 32), 1.25, 1, seed)[0] for seed in (0, 0, 1))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-@pytest.mark.parametrize(
-    "content", ["{", "{}", '{"images": [], "annotations": [{"image_id": 1, "bbox": [0, 0, 9, 9]}]}']
-)
-def test_a_broken_scenes_file_is_named(tmp_path, content):
-    (tmp_path / "broken.json").write_text(content)
-    with pytest.raises(AnnotationError, match=r"broken\.json"):
-        load_scenes(tmp_path / "broken.json")
-
-
-def test_a_missing_picture_of_a_scene_is_named(tmp_path):
-    with pytest.raises(AnnotationError, match=r"gone\.png"):
-        draw_crops([Scene(1, tmp_path / "gone.png", ())], (32, 32), 1.25, 1, 0)
 
 
 def test_presence_is_learnt_and_the_pose_network_left_alone(checkpoint, scenes_file):

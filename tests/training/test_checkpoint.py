@@ -76,7 +76,7 @@ def test_missing_files_and_other_versions_are_named(tmp_path):
         load_checkpoint(tmp_path / "new.pt")
 
 
-@pytest.mark.parametrize(("loss", "activation"), [("softmax", "softmax"), ("mse", "clip")])
+@pytest.mark.parametrize(("loss", "activation"), [("softmax", "softmax"), ("sigmoid", "sigmoid"), ("mse", "clip")])
 def test_the_manifest_is_valid_and_says_where_it_comes_from(loss, activation):
     manifest = manifest_of(random_checkpoint(loss), "mine", 3)
     again = parse_manifest(manifest.dumps())
@@ -88,7 +88,7 @@ def test_the_manifest_is_valid_and_says_where_it_comes_from(loss, activation):
     assert not again.parity
 
 
-@pytest.fixture(scope="module", params=["softmax", "mse"])
+@pytest.fixture(scope="module", params=["softmax", "sigmoid", "mse"])
 def engine(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("engine") / "some run.pt"
     random_checkpoint(request.param).save(path)

@@ -1,6 +1,7 @@
 """The command line of training and evaluation, as a user meets it."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,6 +26,7 @@ def poseglass(micro_preset, monkeypatch):
     app = typer.Typer()
     app.command()(commands.train)
     app.command()(commands.evaluate)
+    app.command()(commands.check)
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -63,6 +65,22 @@ def test_training_on_rendered_figures(poseglass, tmp_path):
     assert "another preset or seed" in other.stderr
 
 
+def test_training_with_pictures_without_people(poseglass, scenes_file, tmp_path):
+    result = train(poseglass, "synthetic", tmp_path / "run", "--scenes", scenes_file)
+    assert result.exit_code == 0, result.output
+    training = load_checkpoint(tmp_path / "run" / "best.pt").training
+    assert training["samples"] == 18  # 16 figures, and 12 % of all without anybody
+    assert "nobody" in training["data"][1]["name"]
+    assert "--scenes" in training["command"]
+    without = train(poseglass, "synthetic", tmp_path / "run", "--resume")
+    assert without.exit_code == 2
+    assert "was trained on other data" in without.stderr
+    missing = train(poseglass, "synthetic", tmp_path / "other", "--scenes", tmp_path / "none.json")
+    assert missing.exit_code == 2
+    assert "none.json" in missing.stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_training_on_annotations_and_evaluating_the_checkpoint(poseglass, figures_file, tmp_path):
     out = tmp_path / "run"
     result = train(poseglass, figures_file, out)
@@ -91,14 +109,14 @@ def test_ctrl_c_says_how_to_go_on(poseglass, tmp_path, monkeypatch):
     genuine = loop.train
 
     def interrupted(*arguments):
-        *others, report, init = arguments
+        *others, report, init, taken = arguments
 
         def stop(progress):
             report(progress)
             if progress.epoch > 1.2:
                 raise KeyboardInterrupt
 
-        return genuine(*others, stop, init)
+        return genuine(*others, stop, init, taken)
 
     monkeypatch.setattr(loop, "train", interrupted)
     result = train(poseglass, "synthetic", tmp_path / "run")
@@ -115,6 +133,19 @@ def test_a_run_from_given_weights_remembers_them(poseglass, tmp_path):
     training = load_checkpoint(tmp_path / "second" / "best.pt").training
     assert training["init"]["command"] == load_checkpoint(tmp_path / "first" / "best.pt").training["command"]
     assert training["command"].endswith("--init best.pt")
+    assert re.match(r"(\d+) of \1 tensors taken$", again.stderr.splitlines()[0])
+
+
+def test_what_given_weights_have_nothing_for_is_said(poseglass, figures_file, tmp_path):
+    assert train(poseglass, "synthetic", tmp_path / "first").exit_code == 0
+    content = json.loads(figures_file.read_text())
+    names = content["categories"][0]["keypoints"]
+    names[names.index("neck")] = "withers"
+    other = figures_file.parent / "other.json"
+    other.write_text(json.dumps(content))
+    result = train(poseglass, other, tmp_path / "second", "--init", tmp_path / "first" / "best.pt")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[0].endswith("tensors taken; fresh: heads.0")
 
 
 def test_a_run_that_diverges_fails(poseglass, tmp_path, monkeypatch, micro_preset):
@@ -131,7 +162,7 @@ def test_a_run_that_diverges_fails(poseglass, tmp_path, monkeypatch, micro_prese
         (["--preset", "micro", "--data", "synthetic", "--init", "gone.pt"], "gone.pt: no such file"),
         (["--preset", "micro", "--data", "synthetic", "--init", "cnn"], "are of a cnn, but the preset is a hourglass"),
         (["--preset", "micro", "--data", "gone.json"], "gone.json: no such annotation file"),
-        (["--preset", "micro", "--data", "synthetic", "--images", "."], "leave out --images and --dev"),
+        (["--preset", "micro", "--data", "synthetic", "--images", "."], "leave out --images, --dev and --fix"),
         (["--preset", "micro", "--data", "synthetic", "--resume"], "there is no run to resume"),
         (["--preset", "micro", "--data", "synthetic", "--device", "cuda:9"], "PyTorch finds"),
     ],
@@ -199,3 +230,54 @@ def test_pasting_onto_a_folder(poseglass, tiny_checkpoint_path, figures_file):
     )
     assert result.exit_code == 0, result.output
     assert "pasted at 0.333 of its size at a random place on one of 8 pictures" in json.loads(result.stdout)["protocol"]
+
+
+@pytest.fixture
+def flawed(figures_file):
+    """The figures with one annotation of each kind of problem: no size, outside, a missing and a truncated picture."""
+    content = json.loads(figures_file.read_text())
+    first, second, third, fourth = content["annotations"][1:5]
+    first["bbox"] = [10, 10, 0, 50]
+    second["keypoints"][:2] = [500, 10]
+    images = {image["id"]: image for image in content["images"]}
+    images[third["image_id"]]["file_name"] = "gone.png"
+    images[fourth["image_id"]]["file_name"] = "half.png"
+    whole = (figures_file.parent / "images" / "21.png").read_bytes()
+    (figures_file.parent / "images" / "half.png").write_bytes(whole[: len(whole) // 2])
+    path = figures_file.parent / "flawed.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_check_lists_what_is_wrong_by_id(poseglass, flawed, figures_file):
+    result = poseglass("check", flawed)
+    assert result.exit_code == 1
+    assert "4 annotations cannot be used as they are" in result.stdout
+    assert "picture: 2 (20, 21)" in result.stdout
+    assert "gone.png cannot be read" in result.stdout
+    assert "box: 1 (18)" in result.stdout
+    assert "outside: 1 (19)" in result.stdout
+    assert "right_ankle outside the picture of 120 x 160 pixels" in result.stdout
+    fine = poseglass("check", figures_file)
+    assert fine.exit_code == 0
+    assert "8 people with 14 joints can be used" in fine.stdout
+
+
+def test_flawed_annotations_are_refused_before_the_first_step(poseglass, flawed, tmp_path):
+    result = train(poseglass, flawed, tmp_path / "run", "--fix", "box")
+    assert result.exit_code == 2
+    assert "outside: 1 (19)" in result.stderr
+    assert "box:" not in result.stderr
+    assert not (tmp_path / "run").exists()
+    unknown = train(poseglass, flawed, tmp_path / "run", "--fix", "everything")
+    assert unknown.exit_code == 2
+    assert "there are: keypoints, picture, box, outside" in unknown.stderr
+
+
+def test_flawed_annotations_are_mended_on_request_and_remembered(poseglass, flawed, tmp_path):
+    fixes = [part for kind in ("box", "outside", "picture") for part in ("--fix", kind)]
+    result = train(poseglass, flawed, tmp_path / "run", *fixes)
+    assert result.exit_code == 0, result.stderr
+    (data,) = load_checkpoint(tmp_path / "run" / "best.pt").training["data"]
+    assert data["fixed"] == {"box": 1, "picture": 2, "outside": 1}
+    assert data["people"] == 5  # eight, less one held out and two whose pictures cannot be used

@@ -7,7 +7,7 @@ import pytest
 from poseglass_core.geometry import Box, crop_affine, transform
 from poseglass_core.skeleton import LSP, Skeleton
 from poseglass_training.annotations import AnnotationError, Person, load_coco
-from poseglass_training.crops import Augmentation, PhotoCrops, cut_sample
+from poseglass_training.crops import COARSE, Augmentation, PhotoCrops, coarsen, cut_sample
 
 PAIR = Skeleton(("left_hand", "right_hand"), flip_pairs=(("left_hand", "right_hand"),))
 RED, GREEN = 0, 1  # channel of the disc on the left hand, on the right hand
@@ -32,10 +32,10 @@ def centroid(channel):
 def test_joints_go_where_the_picture_goes(seed):
     image, joints, box = discs()
     augmentation = Augmentation(flip=0.5, rotation=180, rotated=1, scale=0.2, shift=0.03)
-    crop, placed, visible = cut_sample(
+    crop, placed, visible, nobody = cut_sample(
         image, joints, np.ones(2, bool), box, (128, 128), 1.5, PAIR, augmentation, np.random.default_rng(seed)
     )
-    assert visible.all()
+    assert visible.all() and not nobody
     # After a mirror, the disc that was on the left hand is on the mirror person's right hand.
     mirrored = np.linalg.norm(centroid(crop[..., RED]) - placed[0]) > 5
     seen = [centroid(crop[..., channel]) for channel in ((GREEN, RED) if mirrored else (RED, GREEN))]
@@ -107,3 +107,35 @@ def test_a_broken_picture_is_one_line_also_out_of_a_worker(tmp_path, workers):
     with pytest.raises(AnnotationError) as caught:
         list(crop_batches(CropDataset(source, None, (64, 64)), 1, None, workers))
     assert str(caught.value) == f"annotation 5: picture {path} is broken or not an image"
+
+
+def test_coarse_crops_lose_detail_but_nothing_moves():
+    columns, rows = np.meshgrid(np.arange(160), np.arange(160))
+    ramp = np.stack([columns, rows, columns // 2], 2).astype(np.uint8)
+    checks = ((columns + rows) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
+    middle = slice(8, -8)  # at the edges, enlarging has nothing to look at beyond
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        moved = coarsen(rng, ramp)[middle, middle].astype(int) - ramp[middle, middle]
+        assert abs(moved[..., 0].mean()) < 1
+        assert abs(moved).max() <= 3
+        assert coarsen(rng, checks)[middle, middle].std() < 0.6 * checks.std()
+
+
+def test_a_crop_smaller_than_any_coarse_one_stays_as_it_is():
+    crop = np.random.default_rng(0).integers(0, 256, (COARSE[0] // 2, COARSE[0] // 2, 3), np.uint8)
+    assert (coarsen(np.random.default_rng(0), crop) == crop).all()
+
+
+def test_only_the_share_asked_for_is_coarse():
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    joints, visible, box = np.full((2, 2), 100, np.float32), np.ones(2, bool), Box(20, 20, 160, 160)
+
+    def contrast(share, seed):
+        rng = np.random.default_rng(seed)
+        return cut_sample(image, joints, visible, box, (192, 192), 1.0, PAIR, Augmentation(coarse=share), rng)[0].std()
+
+    plain = contrast(0, 0)
+    assert all(contrast(0, seed) == plain for seed in range(5))
+    assert all(contrast(1, seed) < 0.9 * plain for seed in range(5))
+    assert 2 <= sum(contrast(0.3, seed) < 0.9 * plain for seed in range(30)) <= 18

@@ -10,7 +10,7 @@ import torch
 from poseglass_core.skeleton import skeleton_from_names
 from poseglass_training.annotations import load_coco
 from poseglass_training.checkpoint import CheckpointError, load_checkpoint
-from poseglass_training.crops import PhotoCrops, Sample
+from poseglass_training.crops import PhotoCrops
 from poseglass_training.loop import Diverged, train, train_epoch, warm_start
 from poseglass_training.networks import CnnConfig, HourglassConfig, build
 from poseglass_training.presets import PRESETS, Phase, Preset
@@ -165,6 +165,23 @@ def test_intermediate_supervision_is_a_switch(micro_preset, intermediate):
     assert torch.equal(network.heads[0].weight, before) != intermediate
 
 
+def test_nobody_teaches_heatmaps_to_be_flat(micro_preset):
+    torch.manual_seed(0)
+    network = build(HourglassConfig(joints=14, stacks=1, features=8, depth=2, input_size=(64, 64)))
+    torch.nn.init.normal_(network.heads[0].weight, std=2)
+    images, joints, visible, _ = one_batch()
+    hidden = torch.zeros_like(visible)
+    before = network.heads[0].weight.clone()
+    one_epoch(network, micro_preset, (images, joints, hidden, torch.zeros(2, dtype=torch.bool)))
+    assert torch.equal(network.heads[0].weight, before)  # nothing known, nothing learned
+    losses = [
+        one_epoch(network, micro_preset, (images, joints, hidden, torch.ones(2, dtype=torch.bool))) for _ in range(40)
+    ]
+    uniform = float(np.log(16 * 16))
+    assert losses[0] > uniform + 0.5
+    assert losses[-1] < uniform + 0.1
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(micro_preset):
     network = build(HourglassConfig(joints=14, stacks=1, features=8, depth=2, input_size=(64, 64)))
     with torch.no_grad():
@@ -179,8 +196,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(micro_preset):
 def test_nobody_to_measure_on_is_said(micro_preset, tmp_path):
     class Unlabelled(SyntheticCrops):
         def sample(self, epoch, index, size):
-            image, joints, visible = super().sample(epoch, index, size)
-            return Sample(image, joints, np.zeros_like(visible))
+            sample = super().sample(epoch, index, size)
+            return sample._replace(visible=np.zeros_like(sample.visible))
 
     learn, _ = sources(micro_preset)
     with pytest.raises(ValueError, match="no person has a reference length"):
@@ -211,7 +228,7 @@ TINY = HourglassConfig(joints=1, stacks=1, features=8, depth=2, input_size=(64, 
         ({"phases": (Phase(64, 0),)}, "at least one epoch"),
         ({"phases": (Phase(48, 1),)}, "last phase is at 48 px"),
         ({"phases": (Phase(50, 1), Phase(64, 1))}, "multiples of 16"),
-        ({"loss": "l1"}, "loss must be one of softmax, mse"),
+        ({"loss": "l1"}, "loss must be one of softmax, sigmoid, mse"),
         ({"sigma": 0}, "sigma must be greater than 0"),
         ({"learning_rate": -1}, "learning_rate must be greater than 0"),
         ({"batch_size": 0}, "batch_size must be greater than 0"),

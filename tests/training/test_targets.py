@@ -6,7 +6,7 @@ import torch
 
 from poseglass_core.decode import decode as numpy_decode
 from poseglass_training.decoder import EPSILON, decode
-from poseglass_training.targets import LOSSES, activate, gaussian_targets, mse_loss, softmax_loss
+from poseglass_training.targets import LOSSES, activate, gaussian_targets, mse_loss, sigmoid_loss, softmax_loss
 
 
 def some_joints(count=200, side=128.0):
@@ -29,7 +29,7 @@ def test_targets_are_exact_to_the_sub_pixel(size, sigma):
 def test_the_best_heatmap_of_each_loss_decodes_to_the_joint(loss):
     joints = some_joints()
     targets = gaussian_targets(joints, (32, 32), 1.5)
-    raw = targets.clamp(min=1e-30).log() if loss == "softmax" else targets
+    raw = {"softmax": targets.clamp(min=1e-30).log(), "sigmoid": targets.logit(1e-7), "mse": targets}[loss]
     decoded, _ = decode(activate(raw, loss), EPSILON[loss])
     assert (decoded - joints).abs().max() < 0.05
 
@@ -80,12 +80,29 @@ def test_losses_are_what_they_say():
     uniform = softmax_loss(torch.zeros_like(targets), targets, seen)
     assert uniform.item() == pytest.approx(np.log(64), rel=1e-5)  # nothing known: the entropy of 64 cells
     assert softmax_loss(targets.clamp(min=1e-30).log(), targets, seen) < uniform
+    undecided = sigmoid_loss(torch.zeros_like(targets), targets, seen)
+    assert undecided.item() == pytest.approx(64 * np.log(2), rel=1e-5)  # a bit a cell
+    assert sigmoid_loss(targets.logit(1e-7), targets, seen) < undecided
 
 
 def test_activated_heatmaps_keep_the_contract():
     raw = 5 * torch.randn((2, 3, 8, 8))
-    softmax, clipped = activate(raw, "softmax"), activate(raw, "mse")
+    softmax, sigmoid, clipped = (activate(raw, loss) for loss in LOSSES)
     assert torch.allclose(softmax.sum(dim=(2, 3)), torch.ones(2, 3), atol=1e-5)
-    for maps in (softmax, clipped):
+    for maps in (softmax, sigmoid, clipped):
         assert maps.min() >= 0
         assert maps.max() <= 1
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_a_target_of_zeros_is_met_by_a_flat_heatmap(loss):
+    flat, counts = torch.zeros((1, 2, 8, 8)), torch.ones((1, 2), dtype=torch.bool)
+    peaked = flat.clone()
+    peaked[..., 3, 4] = 5
+    assert LOSSES[loss](flat, flat, counts) < LOSSES[loss](peaked, flat, counts)
+    raw = torch.randn((1, 2, 8, 8), requires_grad=True)
+    for _ in range(300):
+        (gradient,) = torch.autograd.grad(LOSSES[loss](raw, flat, counts), raw)
+        raw = (raw - 30 * gradient).detach().requires_grad_()
+    heatmaps = activate(raw.detach(), loss)
+    assert float(heatmaps.amax() - heatmaps.amin()) < 0.01

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseglass_core.geometry import Box
-from poseglass_core.skeleton import Skeleton, skeleton_from_names
+from poseglass_core.errors import InvalidInput
+from poseglass_core.geometry import Box, box_around
+from poseglass_core.skeleton import Skeleton, mirror_name, skeleton_from_names
+from poseglass_runtime.images import image_size
 
 DEV_EVERY = 17
 """Without a dev file, the people whose id is a multiple of this are held out."""
 
 
+FIXES = {
+    "keypoints": "leaves those people out",
+    "picture": "leaves those people out",
+    "box": "draws those boxes around the joints",
+    "outside": "takes those joints as not labelled",
+}
+"""What can be wrong with a person's annotation, and what is then done where it is asked for."""
+
+MARGIN = 1.0
+"""Pixels; labels this far outside of their picture are rounding, not mistakes."""
+
+SHOWN = 10
+"""Ids of each kind of problem in an error message; `poseglass check` shows all."""
+
+
 class AnnotationError(ValueError):
     """An annotation file that cannot be used; the message names the file, the place and the remedy."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one annotation.
+
+    Attributes:
+        kind: one of `FIXES`.
+        id: the annotation's.
+        text: in words, with the numbers.
+    """
+
+    kind: str
+    id: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -59,16 +91,35 @@ class KeypointData:
         return self.where(lambda p: p.id % every != 0), self.where(lambda p: p.id % every == 0)
 
 
-def load_coco(path: str | Path, images: str | Path | None = None) -> KeypointData:
+def load_coco(path: str | Path, images: str | Path | None = None, fix: Collection[str] = ()) -> KeypointData:
     """Read COCO keypoint annotations; people without a labelled joint, and crowds, are passed over.
 
     Args:
-        path: the JSON file. Its category names the keypoints (and may list a skeleton, counted from 1).
+        path: the JSON file. Its category names the keypoints (and may list a skeleton, counted from 1, and the names
+            that change places in a mirror as `flip_pairs`; else these are read from left and right in the names).
             `info.keypoint_offset` [dx, dy], where present, is added to every label to bring it to pixel centres.
         images: folder of the pictures; default: `images` beside the file, else the file's own folder.
+        fix: kinds of problems to mend, of `FIXES`.
 
     Raises:
-        AnnotationError: the file is missing, is not such JSON, or refers to what it does not hold.
+        AnnotationError: the file is missing, is not such JSON, or holds problems that are not to be mended.
+    """
+    data, problems = audit(path, images, pictures=False)
+    require_fixed(path, problems, fix)
+    return data
+
+
+def audit(
+    path: str | Path, images: str | Path | None = None, pictures: bool = True
+) -> tuple[KeypointData, list[Problem]]:
+    """Read COCO keypoint annotations, mend what is wrong with them, and say what it was.
+
+    Args:
+        path, images: as `load_coco` takes them.
+        pictures: read the pictures' headers as well: are they there, whole, and are the joints inside?
+
+    Raises:
+        AnnotationError: the file as a whole is not usable.
     """
     path = Path(path)
     content = read_json(path)
@@ -76,11 +127,44 @@ def load_coco(path: str | Path, images: str | Path | None = None) -> KeypointDat
         raise AnnotationError(f"{images}: no such folder of images")
     folder = image_folder(path) if images is None else Path(images)
     try:
-        return _parse(path, content, folder)
+        data, problems = _parse(path, content, folder)
     except AnnotationError:
         raise
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise AnnotationError(f"{path}: not COCO keypoint JSON ({type(error).__name__}: {error})") from None
+    if pictures:
+        data, more = _look_at_pictures(data)
+        problems += more
+    return data, problems
+
+
+def require_fixed(path: str | Path, problems: Sequence[Problem], fix: Collection[str]) -> None:
+    """AnnotationError where there are problems of a kind that is not to be mended."""
+    unknown = sorted(set(fix) - FIXES.keys())
+    if unknown:
+        raise AnnotationError(f"nothing is called {unknown[0]!r} that could be fixed; there are: {', '.join(FIXES)}")
+    left = [problem for problem in problems if problem.kind not in fix]
+    if left:
+        raise AnnotationError(f"{path}: {describe(left, SHOWN)}")
+
+
+def describe(problems: Sequence[Problem], shown: int | None = None) -> str:
+    """Problems by kind, with their number, the annotations' ids and the remedy; several lines.
+
+    Args:
+        problems: at least one.
+        shown: ids a kind, at most; None: all.
+    """
+    lines = [f"{len({p.id for p in problems})} annotations cannot be used as they are"]
+    for kind, remedy in FIXES.items():
+        ours = [problem for problem in problems if problem.kind == kind]
+        if not ours:
+            continue
+        ids = [str(number) for number in dict.fromkeys(problem.id for problem in ours)]
+        more = f" and {len(ids) - shown} more" if shown is not None and len(ids) > shown else ""
+        lines.append(f"  {kind}: {len(ids)} ({', '.join(ids[:shown])}{more})")
+        lines.append(f"    {ours[0].text}; mend the file, or train with --fix {kind}, which {remedy}")
+    return "\n".join(lines)
 
 
 def read_json(path: Path) -> Any:
@@ -99,7 +183,7 @@ def image_folder(path: Path) -> Path:
     return folder if folder.is_dir() else path.parent
 
 
-def _parse(path: Path, content: dict[str, Any], folder: Path) -> KeypointData:
+def _parse(path: Path, content: dict[str, Any], folder: Path) -> tuple[KeypointData, list[Problem]]:
     category = next((c for c in content["categories"] if c.get("keypoints")), None)
     if category is None:
         raise AnnotationError(f"{path}: no category lists `keypoints`; is this a detection file?")
@@ -108,35 +192,90 @@ def _parse(path: Path, content: dict[str, Any], folder: Path) -> KeypointData:
         raise AnnotationError(f"{path}: `skeleton` must count the keypoints from 1 to {len(names)}")
     limbs = [(names[a - 1], names[b - 1]) for a, b in category.get("skeleton", ())]
     skeleton = skeleton_from_names(names, limbs)
+    if "flip_pairs" in category:
+        skeleton = replace(skeleton, flip_pairs=tuple((str(a), str(b)) for a, b in category["flip_pairs"]))
+    else:
+        _require_pairs(path, names)
     info = content.get("info", {})
     offset = np.array(info.get("keypoint_offset", (0.0, 0.0)), dtype=np.float32)
     files = {image["id"]: folder / image["file_name"] for image in content["images"]}
-    people = []
+    people: list[Person] = []
+    problems: list[Problem] = []
     for annotation in content["annotations"]:
         if annotation.get("iscrowd") or not annotation.get("keypoints"):
             continue
         number = annotation["id"]
         values = np.array(annotation["keypoints"], dtype=np.float32)
         if values.size != 3 * len(names):
-            raise AnnotationError(
-                f"{path}: annotation {number} has {values.size} keypoint numbers, not 3 x {len(names)} joints"
-            )
+            what = f"{values.size} keypoint numbers, not 3 x {len(names)} joints"
+            problems.append(Problem("keypoints", number, f"annotation {number} has {what}"))
+            continue
         values = values.reshape(-1, 3)
         if not np.isfinite(values).all():
-            raise AnnotationError(f"{path}: annotation {number} has a keypoint that is not a finite number")
+            what = "a keypoint that is not a finite number"
+            problems.append(Problem("keypoints", number, f"annotation {number} has {what}"))
+            continue
         visible = values[:, 2] > 0
         if not visible.any():
             continue
         if annotation["image_id"] not in files:
-            raise AnnotationError(f"{path}: annotation {number} is of image {annotation['image_id']}, not in `images`")
+            what = f"image {annotation['image_id']}, which is not in `images`"
+            problems.append(Problem("picture", number, f"annotation {number} is of {what}"))
+            continue
+        joints = values[:, :2] + offset
         try:
             box = Box(*(float(side) for side in annotation["bbox"]))
         except ValueError as error:
-            raise AnnotationError(f"{path}: annotation {number}: bbox {error}") from None
-        people.append(Person(number, files[annotation["image_id"]], box, values[:, :2] + offset, visible))
-    return KeypointData(
+            problems.append(Problem("box", number, f"annotation {number}: bbox {error}"))
+            box = box_around(joints[visible])
+        people.append(Person(number, files[annotation["image_id"]], box, joints, visible))
+    data = KeypointData(
         name=info.get("description") or path.stem,
         skeleton=skeleton,
         people=people,
         licence=info.get("licence") or "see the data set",
     )
+    return data, problems
+
+
+def _require_pairs(path: Path, names: Sequence[str]) -> None:
+    """AnnotationError where a joint with a side has no counterpart: mirrored crops would teach it wrongly."""
+    alone = [name for name in names if mirror_name(name) != name and mirror_name(name) not in names]
+    if alone:
+        raise AnnotationError(
+            f"{path}: flip pairs do not pair: {', '.join(f'{n} has no {mirror_name(n)}' for n in alone)}; rename the "
+            f"joints, or list the pairs of names that change places in a mirror as the category's `flip_pairs`"
+        )
+
+
+def _look_at_pictures(data: KeypointData) -> tuple[KeypointData, list[Problem]]:
+    """The people whose pictures are there and whole, without joints outside of them."""
+    people: list[Person] = []
+    problems: list[Problem] = []
+    sizes: dict[Path, tuple[int, int] | str] = {}
+    for person in data.people:
+        if person.image not in sizes:
+            sizes[person.image] = _size_or_complaint(person.image)
+        size = sizes[person.image]
+        if isinstance(size, str):
+            problems.append(Problem("picture", person.id, f"annotation {person.id}: {person.image} {size}"))
+            continue
+        height, width = size
+        away = np.maximum(-0.5 - person.joints, person.joints - (width - 0.5, height - 0.5)).max(axis=1)
+        outside = person.visible & (away > MARGIN)
+        if outside.any():
+            names = ", ".join(data.skeleton.joints[i] for i in np.flatnonzero(outside))
+            what = f"{names} outside the picture of {width} x {height} pixels"
+            problems.append(Problem("outside", person.id, f"annotation {person.id} has {what}"))
+        people.append(replace(person, visible=person.visible & ~outside))
+    return replace(data, people=people), problems
+
+
+def _size_or_complaint(path: Path) -> tuple[int, int] | str:
+    """A picture's upright height and width, or what is wrong with it."""
+    try:
+        return image_size(path.read_bytes())
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    except InvalidInput as error:
+        return error.reason

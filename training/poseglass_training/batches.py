@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from poseglass_training.annotations import AnnotationError
 from poseglass_training.crops import Sample, SampleSource
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Images uint8 [N, H, W, 3], joints float32 [N, J, 2] in crop pixels, visible bool [N, J]."""
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Images uint8 [N, H, W, 3], joints float32 [N, J, 2] in crop pixels, visible bool [N, J], nobody bool [N]."""
 
 
 class CropDataset(Dataset[Sample]):
@@ -66,5 +66,4 @@ def _begin_worker(_worker: int) -> None:
 
 
 def _collate(samples: list[Sample]) -> Batch:
-    images, joints, visible = zip(*samples, strict=True)
-    return tuple(torch.from_numpy(np.stack(part)) for part in (images, joints, visible))  # type: ignore[return-value]
+    return tuple(torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))  # type: ignore[return-value]

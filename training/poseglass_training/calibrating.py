@@ -24,7 +24,7 @@ from poseglass_training.decoder import EPSILON, decode
 from poseglass_training.loop import normalise
 from poseglass_training.networks import Network
 from poseglass_training.networks.presence import Presence, pool
-from poseglass_training.scenes import Scene, draw_crops, load_scenes, scenes_of
+from poseglass_training.scenes import Scene, draw_crops, load_scenes, scenes_of, split
 from poseglass_training.targets import activate
 
 WINDOW = 5
@@ -38,8 +38,8 @@ RIGHT = 0.2
 
 PRESENCE_EPOCHS, PRESENCE_BATCH = 60, 256
 
-PEOPLE_EVERY, SCENES_EVERY, SCENE_CROPS = 3, 5, 10
-"""Labelled pictures taken, one in so many; COCO pictures held out, one in so many; crops of either kind from each."""
+PEOPLE_EVERY, SCENE_CROPS = 3, 10
+"""Labelled pictures taken, one in so many; crops of either kind from each COCO picture."""
 
 BATCH = 8
 """Crops a pass: few, so that the allocator keeps the memory instead of giving it back each time."""
@@ -81,7 +81,7 @@ def calibrate(checkpoint: Checkpoint, dev: SampleSource, name: str) -> tuple[Che
     scores = np.zeros(right.shape)
     for half in (0, 1):
         part = _fit(features[halves != half], right[halves != half], counted[halves != half], "")
-        scores[halves == half] = _scores(part, features[halves == half])
+        scores[halves == half] = part.scores_of_mass(features[halves == half])
     joint = np.broadcast_to(np.arange(right.shape[1]), right.shape)
     fitted = _fit(features, right, counted, f"{name}, {len(features)} people")
     return replace(checkpoint, calibration=fitted), reliability(scores[counted], right[counted], joint[counted])
@@ -94,7 +94,7 @@ def _joint_outcomes(
     """Log masses [P, J], whether each joint is right, and whether it can be said at all."""
     network, size = _fast(checkpoint), checkpoint.config.input_size
     features, predicted, truth, seen = [], [], [], []
-    for images, joints, visible in crop_batches(CropDataset(dev, None, size), BATCH, None, 0):
+    for images, joints, visible, _ in crop_batches(CropDataset(dev, None, size), BATCH, None, 0):
         heatmaps = activate(network(normalise(images))[-1], checkpoint.loss)
         features.append(log_mass(heatmaps.numpy(), WINDOW))
         predicted.append(decode(heatmaps, EPSILON[checkpoint.loss])[0].numpy())
@@ -137,16 +137,6 @@ def _logistic(
         if np.abs(step).max() < 1e-8:
             break
     return weights
-
-
-def _scores(calibration: Calibration, features: NDArray[np.float64]) -> NDArray[np.float64]:
-    logits = (
-        np.array(calibration.bias)
-        + np.array(calibration.own) * features
-        + np.array(calibration.common) * features.mean(axis=1, keepdims=True)
-    )
-    scores: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
-    return scores
 
 
 def fit_presence(
@@ -235,8 +225,7 @@ def presence_sources(learn: KeypointData, held_out: KeypointData, scenes: Path |
     """
     sources = [PresenceSource(learn.name, scenes_of(learn)[::PEOPLE_EVERY], scenes_of(held_out))]
     if scenes is not None:
-        pictures = load_scenes(scenes)
-        fit, held = ([s for s in pictures if (s.id % SCENES_EVERY == 0) == out] for out in (False, True))
+        fit, held = split(load_scenes(scenes))
         sources.append(PresenceSource(scenes.parent.name, fit, held, SCENE_CROPS))
     return sources
 

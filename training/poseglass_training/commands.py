@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -19,14 +20,26 @@ from rich.console import Console
 import poseglass_models
 from poseglass_core.metrics import reference_lengths
 from poseglass_core.poses import PoseRequest, Prediction
+from poseglass_core.skeleton import LSP
 from poseglass_runtime.outputs import Network
 from poseglass_runtime.predictor import Predictor
-from poseglass_training.annotations import DEV_EVERY, AnnotationError, KeypointData, load_coco
+from poseglass_training.annotations import (
+    DEV_EVERY,
+    FIXES,
+    AnnotationError,
+    KeypointData,
+    audit,
+    image_folder,
+    load_coco,
+    require_fixed,
+)
+from poseglass_training.annotations import describe as describe_problems
 from poseglass_training.crops import PhotoCrops, SampleSource
 from poseglass_training.evaluation import Predict
 from poseglass_training.evaluation import evaluate as evaluate_model
 from poseglass_training.pasting import Pasting, backgrounds_of, encode_png
 from poseglass_training.reporting import TrainingReport, evaluation_bar, print_evaluation
+from poseglass_training.scenes import WithNobody, load_scenes, split
 from poseglass_training.synthetic import SyntheticCrops
 
 if TYPE_CHECKING:
@@ -38,6 +51,11 @@ FIGURES, DEV_FIGURES = 2000, 200
 
 DEV_SEED = 1_000_003
 """Added to the seed for the figures of dev, so that none of them is trained on."""
+
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND", help=f"Mend such annotations instead of refusing them: {', '.join(FIXES)}."),
+]
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes: tried and failed; asked for wrongly; Ctrl-C."""
@@ -82,6 +100,15 @@ def train(
             help="Start from these weights, also of other joints: a shipped name or a checkpoint.",
         ),
     ] = "",
+    fix: Fix = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="COCO.json",
+            help="Pictures with every person's box, and pictures without people: the preset's share of crops comes "
+            "from where nobody is in them, so that heatmaps stay flat there.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights, the order and the augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in DIR stopped.")] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Where to compute.")] = "auto",
@@ -105,11 +132,18 @@ def train(
     report = TrainingReport(out, Console(stderr=True))
     try:
         place = str(pick_device(device))
-        learn, select, origin = _sources(recipe, data, images, dev, seed)
+        learn, select, origin = _sources(recipe, data, images, dev, seed, fix or [])
+        if scenes is not None:
+            pictures, _ = split(load_scenes(scenes))
+            learn = WithNobody(learn, pictures, recipe.nobody, recipe.augmentation, seed)
+            name = f"{scenes.parent.name}, {len(pictures)} pictures, where nobody is in them"
+            origin.append({"name": name, "licence": "see the data set"})
         command = ["poseglass", "train", "--preset", preset, "--data", _portable(data)]
         command += ["--dev", _portable(str(dev))] if dev else []
         command += ["--out", _portable(str(out)), "--seed", str(seed)]
         command += ["--init", _portable(init)] if init else []
+        command += [part for kind in fix or [] for part in ("--fix", kind)]
+        command += ["--scenes", _portable(str(scenes))] if scenes else []
         training: dict[str, Any] = {
             "data": origin,
             "preset": preset,
@@ -123,7 +157,9 @@ def train(
             out.mkdir(parents=True, exist_ok=True)
             (out / "batch.png").write_bytes(encode_png(batch_picture(learn, recipe.network.input_size)))
         with report:
-            best = run_training(recipe, learn, select, out, training, seed, resume, place, workers, report, start)
+            best = run_training(
+                recipe, learn, select, out, training, seed, resume, place, workers, report, start, report.taken
+            )
     except (AnnotationError, CheckpointError, DeviceError, FileNotFoundError) as error:
         raise _refusal("train", str(error)) from None
     except Diverged as error:
@@ -133,6 +169,91 @@ def train(
         raise _refusal("train", f"stopped; {remedy}", INTERRUPTED) from None
     dev_pck, epochs = best.evaluation[0]["pck"], best.training["epochs"]
     typer.echo(f"{out / 'best.pt'}: PCK@0.2 on dev {dev_pck:.1f}, after epoch {best.epoch} of {epochs}")
+
+
+def check(
+    data: Annotated[Path, typer.Argument(metavar="ANN.json", help="COCO keypoint file.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The pictures; default: `images` beside ANN.json, or its folder.")
+    ] = None,
+) -> None:
+    """Say what is wrong with annotations, by kind, with the ids of all of them; exit code 1 where anything is."""
+    try:
+        found, problems = audit(data, images)
+    except AnnotationError as error:
+        raise _refusal("check", str(error)) from None
+    usable = f"{data}: {len(found.people)} people with {len(found.skeleton.joints)} joints can be used"
+    if not problems:
+        typer.echo(usable)
+        return
+    typer.echo(f"{data}: {describe_problems(problems)}\n{usable} once that is fixed")
+    raise typer.Exit(FAILED)
+
+
+class Format(StrEnum):
+    """Annotation formats that can be turned into COCO keypoint JSON."""
+
+    lsp = "lsp"
+    mpii = "mpii"
+    text = "text"
+
+
+def import_annotations(
+    kind: Annotated[Format, typer.Argument(metavar="lsp|mpii|text", help="What FILE is.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="joints.mat of LSP or LSPET; mpii_human_pose_v1_u12_1.mat; lines of "
+            "`image x_min y_min x_max y_max x1 y1 …`.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="ANN.json", help="The COCO keypoint file to write.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The pictures; default: `images` beside ANN.json, or its folder.")
+    ] = None,
+    joints: Annotated[
+        str, typer.Option(metavar="NAME,NAME,…", help="Joints of a text file in its order; default: MPII's 16.")
+    ] = "",
+    count_from: Annotated[
+        int, typer.Option(min=0, max=1, help="What a text file calls the first pixel; .mat files say 1.")
+    ] = 0,
+) -> None:
+    """Turn annotations of another format into a COCO keypoint file; their pictures stay where they are."""
+    from poseglass_training.importing import (
+        FROM_ONE,
+        MPII_JOINTS,
+        MPII_LIMBS,
+        coco_content,
+        lsp_rows,
+        mpii_rows,
+        text_rows,
+        write_coco,
+    )
+
+    names, limbs, offset = MPII_JOINTS, MPII_LIMBS, FROM_ONE
+    try:
+        if kind is not Format.text and (joints or count_from):
+            raise AnnotationError("--joints and --count-from are for text files: a .mat file has its own")
+        if kind is Format.lsp:
+            names, limbs, rows = LSP.joints, LSP.limbs, lsp_rows(file)
+        elif kind is Format.mpii:
+            rows = mpii_rows(file)
+        else:
+            if joints:
+                names, limbs = tuple(name.strip() for name in joints.split(",")), ()
+            rows, offset = text_rows(file, len(names)), FROM_ONE if count_from else (0.0, 0.0)
+        if not rows:
+            raise AnnotationError(f"{file}: nobody is in it")
+        if not out.parent.is_dir():
+            raise AnnotationError(f"{out.parent}: no such folder to write into")
+        folder = images or image_folder(out)
+        write_coco(coco_content(rows, file.stem, names, limbs, folder, offset), out)
+    except AnnotationError as error:
+        raise _refusal("import", str(error)) from None
+    except ModuleNotFoundError as error:
+        raise _refusal("import", f"{error}: .mat files need `pip install scipy`") from None
+    typer.echo(f"{out}: {len(rows)} people; `poseglass check {out}` says whether they can be trained on")
 
 
 def calibrate(
@@ -153,6 +274,7 @@ def calibrate(
             help="Pictures with every person's box, and pictures without people, to learn presence from as well.",
         ),
     ] = None,
+    fix: Fix = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.pt", help="Write here instead.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the crops.")] = 0,
 ) -> None:
@@ -167,12 +289,11 @@ def calibrate(
 
     try:
         loaded = load_checkpoint(checkpoint).rounded()
-        labelled = load_coco(data, images)
-        learn, select = (labelled, load_coco(dev, images)) if dev else labelled.hold_out()
+        learn, select, _ = _people(data, images, dev, fix or [])
         if learn.skeleton.joints != loaded.skeleton.joints:
             raise AnnotationError(f"{data}: has other joints than {checkpoint}")
         plain = PhotoCrops(select.people, select.skeleton, loaded.box_padding)
-        loaded, fit = fit_scores(loaded, plain, f"dev of {labelled.name}")
+        loaded, fit = fit_scores(loaded, plain, f"dev of {learn.name}")
         loaded, report = fit_presence(loaded, presence_sources(learn, select, scenes), seed)
     except (AnnotationError, CheckpointError, ValueError) as error:
         raise _refusal("calibrate", str(error)) from None
@@ -230,18 +351,17 @@ def evaluate(
 
 
 def _sources(
-    recipe: Preset, data: str, images: Path | None, dev: Path | None, seed: int
+    recipe: Preset, data: str, images: Path | None, dev: Path | None, seed: int, fix: Sequence[str]
 ) -> tuple[SampleSource, SampleSource, list[dict[str, Any]]]:
     """What to learn from, what to select on, and what to say of the former in the checkpoint."""
     padding, augmentation = recipe.box_padding, recipe.augmentation
     if data == SYNTHETIC:
-        if images or dev:
-            raise AnnotationError("--data synthetic renders its own pictures: leave out --images and --dev")
+        if images or dev or fix:
+            raise AnnotationError("--data synthetic renders its own pictures: leave out --images, --dev and --fix")
         origin = [{"name": "rendered figures", "licence": "Apache-2.0", "people": FIGURES}]
         learn = SyntheticCrops(FIGURES, padding, seed, augmentation)
         return learn, SyntheticCrops(DEV_FIGURES, padding, seed + DEV_SEED), origin
-    labelled = load_coco(data, images)
-    learn_from, select_on = (labelled, load_coco(dev, images)) if dev else labelled.hold_out()
+    learn_from, select_on, fixed = _people(Path(data), images, dev, fix)
     if not learn_from.people:
         raise AnnotationError(f"{data}: there is nobody to learn from")
     if select_on.skeleton.joints != learn_from.skeleton.joints:
@@ -249,12 +369,31 @@ def _sources(
     if not _measurable(select_on):
         hint = "" if dev else f" among the people whose id is a multiple of {DEV_EVERY}; name others with --dev"
         raise AnnotationError(f"{dev or data}: nobody to select on, with a reference length,{hint or ' is in it'}")
-    origin = [{"name": learn_from.name, "licence": learn_from.licence, "people": len(learn_from.people)}]
+    source = {"name": learn_from.name, "licence": learn_from.licence, "people": len(learn_from.people)}
+    origin = [{**source, "fixed": fixed} if fixed else source]
     return (
         PhotoCrops(learn_from.people, learn_from.skeleton, padding, augmentation, seed),
         PhotoCrops(select_on.people, select_on.skeleton, padding),
         origin,
     )
+
+
+def _people(
+    data: Path, images: Path | None, dev: Path | None, fix: Sequence[str]
+) -> tuple[KeypointData, KeypointData, dict[str, int]]:
+    """People to learn from, people held out, and how many annotations of each kind of problem were mended.
+
+    Raises:
+        AnnotationError: a file cannot be used, or holds problems that are not to be mended.
+    """
+    labelled, problems = audit(data, images)
+    require_fixed(data, problems, fix)
+    if not dev:
+        learn, select = labelled.hold_out()
+        return learn, select, dict(Counter(problem.kind for problem in problems))
+    select, more = audit(dev, images)
+    require_fixed(dev, more, fix)
+    return labelled, select, dict(Counter(problem.kind for problem in [*problems, *more]))
 
 
 def _measurable(data: KeypointData) -> bool:

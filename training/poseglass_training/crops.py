@@ -14,6 +14,9 @@ from poseglass_core.geometry import Box, compose, crop_affine, mirror_affine, tr
 from poseglass_core.skeleton import Skeleton
 from poseglass_training.annotations import AnnotationError, Person
 
+COARSE = (32, 128)
+"""Pixels; heights of crops of people who are small in the picture."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -26,6 +29,7 @@ class Augmentation:
         scale: largest change of the crop's size, as a factor less 1.
         shift: largest shift, as a fraction of the box's longer side.
         colour: largest change of each channel's gain and offset, as a fraction.
+        coarse: share of crops that look as if the person were small in the picture: see `coarsen`.
     """
 
     flip: float = 0.0
@@ -34,6 +38,7 @@ class Augmentation:
     scale: float = 0.0
     shift: float = 0.0
     colour: float = 0.0
+    coarse: float = 0.0
 
 
 class Sample(NamedTuple):
@@ -43,11 +48,13 @@ class Sample(NamedTuple):
         image: [H, W, 3] uint8 RGB.
         joints: [J, 2] float32, crop pixels.
         visible: [J] bool: labelled, and inside the crop.
+        nobody: there is nobody in the crop, so that no joint is anywhere.
     """
 
     image: NDArray[np.uint8]
     joints: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    nobody: bool = False
 
 
 class SampleSource(Protocol):
@@ -141,10 +148,10 @@ def cut_sample(
     if rng is None:
         affine, mirrored = crop_affine(box, size, padding), False
     else:
-        affine, mirrored = _draw_affine(rng, augmentation, box, size, padding)
+        affine, mirrored = draw_affine(rng, augmentation, box, size, padding)
     crop = warp(image, affine, size)
-    if rng is not None and augmentation.colour:
-        crop = _jitter_colour(rng, crop, augmentation.colour)
+    if rng is not None:
+        crop = change_look(rng, crop, augmentation)
     placed = transform(affine, joints)
     if mirrored:
         swap = skeleton.flip_index
@@ -154,10 +161,30 @@ def cut_sample(
     return Sample(crop, placed.astype(np.float32), visible & inside)
 
 
-def _draw_affine(
+def change_look(rng: np.random.Generator, crop: NDArray[np.uint8], augmentation: Augmentation) -> NDArray[np.uint8]:
+    """What augmentation does to a crop's pixels once they are where they belong: colour and detail."""
+    if augmentation.colour:
+        crop = _jitter_colour(rng, crop, augmentation.colour)
+    return coarsen(rng, crop) if rng.random() < augmentation.coarse else crop
+
+
+def coarsen(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The crop as it would be, had it been cut out of so small a picture that it is `COARSE` pixels high there.
+
+    Args:
+        rng: draws the height, evenly on a logarithmic scale.
+        crop: [height, width, 3].
+    """
+    height, width = crop.shape[:2]
+    factor = min(float(np.exp(rng.uniform(*np.log(COARSE)))) / height, 1.0)
+    small = cv2.resize(crop, (max(round(width * factor), 1), round(height * factor)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+
+
+def draw_affine(
     rng: np.random.Generator, a: Augmentation, box: Box, size: tuple[int, int], padding: float
 ) -> tuple[NDArray[np.float64], bool]:
-    """Image -> augmented crop; and whether it mirrors."""
+    """Image -> augmented crop of a box; and whether it mirrors."""
     side = max(box.width, box.height)
     shift = rng.uniform(-a.shift, a.shift, 2) * side
     angle = rng.uniform(-a.rotation, a.rotation) if rng.random() < a.rotated else 0.0

@@ -11,8 +11,8 @@ from poseglass_core.calibration import Calibration
 from poseglass_core.decode import FLATTEST
 from poseglass_training.targets import LossName
 
-EPSILON: dict[LossName, float] = {"softmax": 1e-8, "mse": 1e-3}
-"""Clipped MSE maps are exactly 0 in places and noisy near it; a softmax never is."""
+EPSILON: dict[LossName, float] = {"softmax": 1e-8, "sigmoid": 1e-6, "mse": 1e-3}
+"""Clipped MSE maps are exactly 0 in places and noisy near it; a softmax or sigmoid never is."""
 
 
 def calibrated_scores(heatmaps: Tensor, calibration: Calibration) -> Tensor:

@@ -76,7 +76,7 @@ def train_epoch(
         network: trained in place.
         average: its running mean, updated in place.
         optimizer: of the network's parameters.
-        batches: of (images, joints, visible).
+        batches: of (images, joints, visible, nobody).
         preset: loss, sigma, intermediate supervision and averaging.
         schedule: step within the epoch -> learning rate.
         first_step: steps behind this epoch.
@@ -93,13 +93,15 @@ def train_epoch(
     bf16 = bf16_pays(device)
     total = 0.0
     step = -1
-    for step, (images, joints, visible) in enumerate(batches):
+    for step, (images, joints, visible, nobody) in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = schedule(step)
-        images, joints, visible = images.to(device), joints.to(device), visible.to(device)
+        images, joints, visible, nobody = (part.to(device) for part in (images, joints, visible, nobody))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             stacks = network(normalise(images))
         targets = gaussian_targets(joints, stacks[-1].shape[2:], preset.sigma)
+        targets[nobody] = 0  # and that is to be learned too
+        visible = visible | nobody[:, None]
         supervised = stacks if preset.intermediate_supervision else stacks[-1:]
         losses = [LOSSES[preset.loss](heatmaps.float(), targets, visible) for heatmaps in supervised]
         loss = torch.stack(losses).sum()
@@ -137,7 +139,7 @@ def evaluate_epoch(
     network.eval()
     predicted, truth, seen = [], [], []
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16_pays(device)):
-        for images, joints, visible in batches:
+        for images, joints, visible, _ in batches:
             heatmaps = activate(network(normalise(images.to(device)))[-1].float(), preset.loss)
             predicted.append(decode(heatmaps, EPSILON[preset.loss])[0].cpu().numpy())
             truth.append(joints.numpy())
@@ -161,6 +163,7 @@ def train(
     workers: int = 1,
     on_progress: Callable[[Progress], None] = lambda _: None,
     init: Checkpoint | None = None,
+    on_init: Callable[[list[str], int], None] = lambda *_: None,
 ) -> Checkpoint:
     """Train a preset from scratch or from given weights, or go on where a run stopped.
 
@@ -179,6 +182,7 @@ def train(
         workers: processes that prepare crops; 0 prepares them in this one.
         on_progress: called after every step, and after every epoch once its files are written.
         init: weights to start from, as `warm_start` takes them; a resumed run has its own.
+        on_init: told which of the network's tensors keep their fresh values, and how many it has.
 
     Returns:
         The best checkpoint.
@@ -197,15 +201,15 @@ def train(
     torch.manual_seed(seed)
     config = replace(preset.network, joints=len(data.skeleton.joints))
     network: Network = build(config)
-    if init is not None:
-        warm_start(network, data.skeleton, init)
+    if init is not None and not resume:
+        on_init(warm_start(network, data.skeleton, init), len(network.state_dict()))
     network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=preset.learning_rate, weight_decay=preset.weight_decay)
     average = copy.deepcopy(network)
     recipe = json.loads(json.dumps(asdict(preset)))
     start, best_pck, dev_pck = 0, -1.0, None
     if resume:
-        checkpoint = _load_run(last, recipe, seed, data.skeleton)
+        checkpoint = _load_run(last, recipe, seed, data)
         network.load_state_dict(checkpoint.resume["weights"])
         average.load_state_dict(checkpoint.weights)
         optimizer.load_state_dict(checkpoint.resume["optimizer"])
@@ -213,7 +217,7 @@ def train(
         dev_pck = checkpoint.evaluation[0]["pck"]
     sizes = [phase.size for phase in preset.phases for _ in range(phase.epochs)]
     steps = max(len(data) // preset.batch_size, 1)
-    training = {**origin, "recipe": recipe, "seed": seed, "epochs": len(sizes)}
+    training = {**origin, "recipe": recipe, "seed": seed, "epochs": len(sizes), "samples": len(data)}
 
     for epoch in range(start, len(sizes)):
         size = (sizes[epoch], sizes[epoch])
@@ -323,15 +327,17 @@ def warm_start(network: Network, skeleton: Skeleton, init: Checkpoint) -> list[s
     return sorted(own.keys() - taken.keys())
 
 
-def _load_run(last: Path, recipe: dict[str, Any], seed: int, skeleton: Skeleton) -> Checkpoint:
+def _load_run(last: Path, recipe: dict[str, Any], seed: int, data: SampleSource) -> Checkpoint:
     """The checkpoint to go on from; CheckpointError where it is of another run than the one described."""
     checkpoint = load_checkpoint(last)
     if not checkpoint.resume:
         raise CheckpointError(f"{last} holds weights only, not what is needed to go on training")
     if checkpoint.training.get("recipe") != recipe or checkpoint.training.get("seed") != seed:
         raise CheckpointError(f"{last} was made by another preset or seed: choose another folder for this run")
-    if checkpoint.skeleton.joints != skeleton.joints:
+    if checkpoint.skeleton.joints != data.skeleton.joints:
         raise CheckpointError(f"{last} was trained on other joints: choose another folder for this run")
+    if checkpoint.training.get("samples") != len(data):
+        raise CheckpointError(f"{last} was trained on other data: choose another folder for this run")
     return checkpoint
 
 

@@ -17,7 +17,7 @@ STRIDE = 4
 OUTPUTS = ("heatmaps", "joints", "scores")
 """Of every pose model; `presence` is a fourth where it was trained."""
 
-ACTIVATIONS = {"softmax": "softmax", "mse": "clip"}
+ACTIVATIONS = {"softmax": "softmax", "sigmoid": "sigmoid", "mse": "clip"}
 """Loss -> the manifest's `heatmap_activation`; `targets.activate` does it."""
 
 

@@ -58,7 +58,7 @@ def curve_picture(metrics: Path, out: Path) -> None:
 
 
 def batch_picture(source: SampleSource, size: tuple[int, int], count: int = 20, epoch: int | None = 0) -> Image:
-    """The first samples of a source as the network gets them, with their joints drawn.
+    """Samples from all over a source, as the network gets them, with their joints drawn.
 
     Left and right have the colours of `poseglass_core.drawing`; joints that are not labelled, hidden or out of the crop
     are left out. A wrong flip pair shows here as limbs whose colours change sides.
@@ -72,8 +72,9 @@ def batch_picture(source: SampleSource, size: tuple[int, int], count: int = 20, 
     Returns:
         A contact sheet, RGB.
     """
-    samples = [source.sample(epoch, index, size) for index in range(min(count, len(source)))]
-    return contact_sheet([(str(i), draw_sample(s, source.skeleton)) for i, s in enumerate(samples)])
+    indices = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int).tolist()
+    samples = [source.sample(epoch, index, size) for index in indices]
+    return contact_sheet([(str(i), draw_sample(s, source.skeleton)) for i, s in zip(indices, samples, strict=True)])
 
 
 def draw_sample(sample: Sample, skeleton: Skeleton, side: int = 220) -> Image:

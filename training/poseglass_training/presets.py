@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from poseglass_training.crops import Augmentation
 from poseglass_training.networks import CnnConfig, Config, HourglassConfig
 from poseglass_training.targets import LOSSES, LossName
+
+AUGMENTATION = Augmentation(flip=0.5, rotation=30, rotated=0.6, scale=0.2, shift=0.05, colour=0.2)
+"""What suits a network that has not the capacity for much more."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Preset:
     Attributes:
         network: settings, with the number of joints still to be filled in from the data.
         phases: in order; the last one's size is the network's input size.
-        loss: "softmax" or "mse".
+        loss: "softmax", "sigmoid" or "mse".
         sigma: of the Gaussian targets, in heatmap cells.
         intermediate_supervision: a loss at every stack, not only at the last.
         batch_size: crops a step.
@@ -38,6 +41,7 @@ class Preset:
         ema: decay of the weights' running mean, per step; what is evaluated and exported.
         box_padding: crop size over box size.
         augmentation: of the training crops.
+        nobody: share of the training crops that show nobody, where there are pictures to take them from.
 
     Raises:
         ValueError: a setting that cannot train, or phases that do not end at the network's input size.
@@ -53,9 +57,8 @@ class Preset:
     weight_decay: float = 0.01
     ema: float = 0.998
     box_padding: float = 1.25
-    augmentation: Augmentation = field(
-        default_factory=lambda: Augmentation(flip=0.5, rotation=30, rotated=0.6, scale=0.2, shift=0.05, colour=0.2)
-    )
+    augmentation: Augmentation = AUGMENTATION
+    nobody: float = 0.12
 
     def __post_init__(self) -> None:
         if not self.phases or any(phase.epochs < 1 for phase in self.phases):
@@ -76,6 +79,8 @@ class Preset:
             raise ValueError(f"weight_decay must not be negative, but is {self.weight_decay:g}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and under 1, not {self.ema:g}")
+        if not 0 <= self.nobody < 1:
+            raise ValueError(f"nobody must be at least 0 and under 1, not {self.nobody:g}")
 
 
 HOURGLASS_S = HourglassConfig(joints=1, stacks=1, features=128, input_size=(192, 192), extra=(128, 256, 256, 256))
@@ -84,8 +89,15 @@ PRESETS: dict[str, Preset] = {
     # 1.20 GMAC: one stack of 128 features at 192 px; most of its 5.2 million weights are where maps are small.
     "hourglass-s": Preset(HOURGLASS_S, phases=(Phase(128, 24), Phase(192, 12))),
     # The same from weights that know something already (--init): first with much to learn, then with little.
-    "hourglass-s-continue": Preset(HOURGLASS_S, phases=(Phase(128, 7), Phase(192, 4)), learning_rate=1.2e-3),
-    "hourglass-s-polish": Preset(HOURGLASS_S, phases=(Phase(192, 4),), batch_size=16, learning_rate=5e-4),
+    "hourglass-s-continue": Preset(
+        HOURGLASS_S,
+        phases=(Phase(128, 12), Phase(192, 10)),
+        learning_rate=1.5e-3,
+        augmentation=replace(AUGMENTATION, coarse=0.3),
+    ),
+    "hourglass-s-polish": Preset(
+        HOURGLASS_S, phases=(Phase(192, 7),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
+    ),
     # About the same GMAC without a way back from coarse to fine.
     "cnn": Preset(
         CnnConfig(joints=1, widths=(24, 48, 96, 192, 320), convolutions=(1, 2, 2, 2, 3), input_size=(192, 192)),

@@ -49,6 +49,12 @@ class TrainingReport:
         if self._bar is not None:
             self._bar.stop()
 
+    def taken(self, fresh: list[str], count: int) -> None:
+        """Say which of a network's tensors given weights had nothing for, by the modules they belong to."""
+        modules = sorted({name.rsplit(".", 1)[0] for name in fresh})
+        rest = f"; fresh: {', '.join(modules[:6])}{', …' if len(modules) > 6 else ''}" if modules else ""
+        self.console.print(f"{count - len(fresh)} of {count} tensors taken{rest}", markup=False)
+
     def __call__(self, progress: Progress) -> None:
         """Take notice of a step or an epoch."""
         fields: dict[str, Any] = {

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from poseglass_core.errors import InvalidInput
 from poseglass_core.geometry import Box, crop_affine, warp, whole_image
+from poseglass_runtime.images import decode_image
 from poseglass_training.annotations import AnnotationError, KeypointData, image_folder, read_json
+from poseglass_training.crops import Augmentation, Sample, SampleSource, change_look, coarsen, draw_affine
 
 SMALLEST = 48
 """Pixels; people with a box smaller than this are neither shown nor cropped around."""
@@ -20,6 +22,12 @@ TOUCHING = 0.1
 """A window is without a person where it covers less of any box than this, and any box less of it."""
 
 TRIES = 30
+
+HELD_OUT_EVERY = 5
+"""Pictures whose id is a multiple of this are never learned from."""
+
+COARSE_SHARE = 0.5
+"""Of the crops: as if whoever or whatever is in them were small in the picture."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,56 @@ def load_scenes(path: str | Path, images: str | Path | None = None) -> list[Scen
         raise AnnotationError(f"{path}: not COCO JSON with boxes ({type(error).__name__}: {error})") from None
 
 
+def split(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
+    """Scenes to learn from, and scenes to judge by."""
+    return [s for s in scenes if s.id % HELD_OUT_EVERY], [s for s in scenes if s.id % HELD_OUT_EVERY == 0]
+
+
+class WithNobody:
+    """Samples of people, and crops that show nobody.
+
+    Args:
+        people: samples of people; they keep their indices.
+        scenes: where to cut crops without anybody; their pictures are kept in memory as they are on disk (encoded).
+        share: of all samples, those that show nobody.
+        augmentation: of the crops without anybody.
+        seed: of these.
+
+    Raises:
+        AnnotationError: there are no scenes, or a picture is missing.
+    """
+
+    def __init__(
+        self, people: SampleSource, scenes: Sequence[Scene], share: float, augmentation: Augmentation, seed: int = 0
+    ) -> None:
+        if not scenes:
+            raise AnnotationError("there are no pictures to take crops without people from")
+        self.people, self.scenes, self.augmentation, self.seed = people, scenes, augmentation, seed
+        self.skeleton = people.skeleton
+        self.empty = round(len(people) * share / (1 - share))
+        self._encoded = [_bytes(scene.image) for scene in scenes]
+
+    def __len__(self) -> int:
+        return len(self.people) + self.empty
+
+    def sample(self, epoch: int | None, index: int, size: tuple[int, int]) -> Sample:
+        """A person's sample, or a crop without anybody; another one every epoch."""
+        if index < len(self.people):
+            return self.people.sample(epoch, index, size)
+        rng = np.random.default_rng((self.seed, 0 if epoch is None else epoch + 1, index))
+        joints = len(self.skeleton.joints)
+        return Sample(self._empty_crop(rng, size), np.zeros((joints, 2), np.float32), np.zeros(joints, bool), True)
+
+    def _empty_crop(self, rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint8]:
+        for i in rng.permutation(len(self.scenes)):
+            image = _decode(self._encoded[i], self.scenes[i].image)
+            window = _empty_window(rng, image, self.scenes[i])
+            if window is not None:
+                affine, _ = draw_affine(rng, self.augmentation, window, size, 1.0)
+                return change_look(rng, warp(image, affine, size), self.augmentation)
+        raise AnnotationError("none of the pictures to take crops without people from has room for one")
+
+
 def draw_crops(
     scenes: Sequence[Scene], size: tuple[int, int], padding: float, each: int, seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -100,11 +158,13 @@ def draw_crops(
     person: list[bool] = []
     for scene in scenes:
         rng = np.random.default_rng((seed, scene.id))
-        image = _read(scene.image)
+        image = _decode(_bytes(scene.image), scene.image)
         positives = [scene.people[i] for i in rng.permutation(len(scene.people))[:each]]
         windows = [_empty_window(rng, image, scene) for _ in range(each)]
         for box, holds in [(_loosened(rng, b), True) for b in positives] + [(w, False) for w in windows if w]:
-            crop = _coarsened(rng, warp(image, crop_affine(box, size, padding if holds else 1.0), size))
+            crop = warp(image, crop_affine(box, size, padding if holds else 1.0), size)
+            if rng.random() < COARSE_SHARE:
+                crop = coarsen(rng, crop)
             crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
             person.append(holds)
     if not crops:
@@ -112,24 +172,18 @@ def draw_crops(
     return np.stack(crops), np.array(person)
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
+def _bytes(path: Path) -> bytes:
     try:
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
-    except (OSError, cv2.error) as error:
-        raise AnnotationError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if image is None:
-        raise AnnotationError(f"{path}: broken or not an image")
-    return image.astype(np.uint8, copy=False)
+        return path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"{path}: the picture cannot be read ({error.strerror})") from None
 
 
-def _coarsened(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """For half of the crops, as if whoever or whatever is in it were small in the picture."""
-    if rng.random() < 0.5:
-        return crop
-    height, width = crop.shape[:2]
-    side = float(np.exp(rng.uniform(np.log(32), np.log(128))))
-    small = cv2.resize(crop, (round(side), round(side * height / width)), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+def _decode(content: bytes, path: Path) -> NDArray[np.uint8]:
+    try:
+        return decode_image(content)
+    except InvalidInput as error:
+        raise AnnotationError(f"{path}: {error.reason}") from None
 
 
 def _loosened(rng: np.random.Generator, box: Box) -> Box:

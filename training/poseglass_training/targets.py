@@ -7,8 +7,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-LossName = Literal["softmax", "mse"]
+LossName = Literal["softmax", "sigmoid", "mse"]
 
 
 def gaussian_targets(joints: Tensor, size: tuple[int, int], sigma: float, stride: int = 4) -> Tensor:
@@ -36,8 +37,8 @@ def mse_loss(heatmaps: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
 
     Args:
         heatmaps: [N, J, h, w] raw.
-        targets: [N, J, h, w] from `gaussian_targets`.
-        visible: [N, J] bool.
+        targets: [N, J, h, w] from `gaussian_targets`; zeros for joints that are known to be nowhere.
+        visible: [N, J] bool: joints whose targets count.
     """
     per_joint = (heatmaps - targets).square().mean(dim=(2, 3))
     return (per_joint * visible).sum() / visible.sum().clamp(min=1)
@@ -46,15 +47,30 @@ def mse_loss(heatmaps: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
 def softmax_loss(heatmaps: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
     """Cross-entropy between the spatial softmax of each heatmap and its Gaussian, read as distributions over cells.
 
-    Arguments are those of `mse_loss`.
+    Arguments are those of `mse_loss`. A target of zeros, for a joint that is nowhere, is met by a heatmap that prefers
+    no cell.
     """
-    distribution = targets.flatten(2)
-    distribution = distribution / distribution.sum(dim=2, keepdim=True).clamp(min=1e-12)
+    flat = targets.flatten(2)
+    total = flat.sum(dim=2, keepdim=True)
+    distribution = torch.where(total > 0, flat / total.clamp(min=1e-12), 1 / flat.shape[2])
     per_joint = -(distribution * heatmaps.flatten(2).log_softmax(dim=2)).sum(dim=2)
     return (per_joint * visible).sum() / visible.sum().clamp(min=1)
 
 
-LOSSES: dict[LossName, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"softmax": softmax_loss, "mse": mse_loss}
+def sigmoid_loss(heatmaps: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
+    """Binary cross-entropy of every cell, each asked whether the joint is there: Gaussians are the probabilities.
+
+    Summed over the cells of a joint. Arguments are those of `mse_loss`.
+    """
+    per_joint = F.binary_cross_entropy_with_logits(heatmaps, targets, reduction="none").sum(dim=(2, 3))
+    return (per_joint * visible).sum() / visible.sum().clamp(min=1)
+
+
+LOSSES: dict[LossName, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "softmax": softmax_loss,
+    "sigmoid": sigmoid_loss,
+    "mse": mse_loss,
+}
 
 
 def activate(heatmaps: Tensor, loss: LossName) -> Tensor:
@@ -62,8 +78,8 @@ def activate(heatmaps: Tensor, loss: LossName) -> Tensor:
 
     Args:
         heatmaps: [N, J, h, w].
-        loss: "softmax" gives the spatial softmax, "mse" the map clipped to 0 ... 1.
+        loss: "softmax" gives the spatial softmax, "sigmoid" each cell's own, "mse" the map clipped to 0 ... 1.
     """
     if loss == "softmax":
         return heatmaps.flatten(2).softmax(dim=2).view(heatmaps.shape)
-    return heatmaps.clamp(0, 1)
+    return heatmaps.sigmoid() if loss == "sigmoid" else heatmaps.clamp(0, 1)

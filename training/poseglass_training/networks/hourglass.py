@@ -194,7 +194,7 @@ class StackedHourglass(nn.Module):
             level: nn.Module = hourglass
             for depth in range(1, self.config.depth + 1):
                 assert isinstance(level, Hourglass)
-                watch(f"stack {i + 1} down {depth}", level.down)
+                watch(f"stack {i + 1} down {depth}", level.extra_down)  # an identity where there is no extra module
                 watch(f"stack {i + 1} up {depth}", level.up)
                 level = level.inner
             watch(f"stack {i + 1} middle", level)
