@@ -91,7 +91,7 @@ PRESETS: dict[str, Preset] = {
     # The same from weights that know something already (--init): first with much to learn, then with little.
     "hourglass-s-continue": Preset(
         HOURGLASS_S,
-        phases=(Phase(128, 12), Phase(192, 10)),
+        phases=(Phase(128, 14), Phase(192, 12)),
         learning_rate=1.5e-3,
         augmentation=replace(AUGMENTATION, coarse=0.3),
     ),
