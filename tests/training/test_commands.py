@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def poseglass(micro_preset, monkeypatch):
     """Runs a command line; `micro` is a preset that takes seconds, and few figures are rendered."""
     monkeypatch.setitem(PRESETS, "micro", micro_preset)
-    monkeypatch.setattr(commands, "FIGURES", 16)
-    monkeypatch.setattr(commands, "DEV_FIGURES", 4)
+    monkeypatch.setattr(commands.training, "FIGURES", 16)
+    monkeypatch.setattr(commands.training, "DEV_FIGURES", 4)
     app = typer.Typer()
     app.command()(commands.train)
     app.command()(commands.evaluate)

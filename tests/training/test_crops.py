@@ -35,7 +35,8 @@ def test_joints_go_where_the_picture_goes(seed):
     crop, placed, visible, nobody = cut_sample(
         image, joints, np.ones(2, bool), box, (128, 128), 1.5, PAIR, augmentation, np.random.default_rng(seed)
     )
-    assert visible.all() and not nobody
+    assert visible.all()
+    assert not nobody
     # After a mirror, the disc that was on the left hand is on the mirror person's right hand.
     mirrored = np.linalg.norm(centroid(crop[..., RED]) - placed[0]) > 5
     seen = [centroid(crop[..., channel]) for channel in ((GREEN, RED) if mirrored else (RED, GREEN))]

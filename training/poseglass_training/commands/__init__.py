@@ -1,0 +1,7 @@
+"""The trainer's commands. None of these modules needs torch until its command runs; an ONNX model never does."""
+
+from poseglass_training.commands.annotations import check, import_annotations
+from poseglass_training.commands.evaluating import evaluate
+from poseglass_training.commands.training import calibrate, train
+
+__all__ = ["calibrate", "check", "evaluate", "import_annotations", "train"]

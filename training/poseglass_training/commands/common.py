@@ -1,0 +1,43 @@
+"""What the trainer's commands share: options, exit codes, refusals, and who is learned from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poseglass_training.annotations import FIXES, KeypointData, audit, require_fixed
+
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND", help=f"Mend such annotations instead of refusing them: {', '.join(FIXES)}."),
+]
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes: tried and failed; asked for wrongly; Ctrl-C."""
+
+
+def people(
+    data: Path, images: Path | None, dev: Path | None, fix: Sequence[str]
+) -> tuple[KeypointData, KeypointData, dict[str, int]]:
+    """People to learn from, people held out, and how many annotations of each kind of problem were mended.
+
+    Raises:
+        AnnotationError: a file cannot be used, or holds problems that are not to be mended.
+    """
+    labelled, problems = audit(data, images)
+    require_fixed(data, problems, fix)
+    if not dev:
+        learn, select = labelled.hold_out()
+        return learn, select, dict(Counter(problem.kind for problem in problems))
+    select, more = audit(dev, images)
+    require_fixed(dev, more, fix)
+    return labelled, select, dict(Counter(problem.kind for problem in [*problems, *more]))
+
+
+def refusal(command: str, message: str, code: int = USAGE) -> typer.Exit:
+    typer.echo(f"poseglass {command}: {' '.join(message.split())}", err=True)
+    return typer.Exit(code)

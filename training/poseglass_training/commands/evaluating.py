@@ -1,0 +1,132 @@
+"""`poseglass evaluate`: an ONNX model without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import poseglass_models
+from poseglass_core.poses import PoseRequest, Prediction
+from poseglass_runtime.outputs import Network
+from poseglass_runtime.predictor import Predictor
+from poseglass_training.annotations import AnnotationError, load_coco
+from poseglass_training.commands.common import refusal
+from poseglass_training.evaluation import Predict
+from poseglass_training.evaluation import evaluate as evaluate_model
+from poseglass_training.pasting import Pasting, backgrounds_of
+from poseglass_training.reporting import evaluation_bar, print_evaluation
+
+
+class ModelUnusable(RuntimeError):
+    """A model that cannot be evaluated, and why."""
+
+
+class Mode(StrEnum):
+    """How people are looked for."""
+
+    box = "box"
+    whole = "whole"
+
+
+class Subset(StrEnum):
+    """Which people of an annotation file."""
+
+    all = "all"
+    train = "train"
+    dev = "dev"
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Shipped name, ONNX file or checkpoint (.pt); the server's name of it.")],
+    data: Annotated[Path, typer.Option(metavar="ANN.json", help="COCO keypoint file.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The pictures; default: `images` beside ANN.json, or its folder.")
+    ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="Give each person's box, or find the person in the whole picture.")
+    ] = Mode.box,
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored crops.")] = False,
+    subset: Annotated[Subset, typer.Option(help="dev: people with id % 17 == 0; train: the others.")] = Subset.all,
+    paste_onto: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|COCO.json",
+            help="Paste each picture, at a third of its size, onto one of these (a COCO file's without annotations).",
+        ),
+    ] = None,
+    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Ask a server; else evaluate in-process.")] = "",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Where to compute in-process.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure PCK@0.2 of a model, with its 95 % interval and the protocol it was measured by."""
+    console = Console(stderr=True)
+    try:
+        labelled = load_coco(data, images)
+        train_part, dev_part = labelled.hold_out()
+        people = {Subset.all: labelled, Subset.train: train_part, Subset.dev: dev_part}[subset]
+        pasting = None
+        if paste_onto:
+            onto = paste_onto.resolve()
+            name = onto.name if onto.is_dir() else f"{onto.parent.name}/{onto.name}"
+            pasting = Pasting(backgrounds_of(onto), name)
+        with _predictor(model, server, device) as (predict, encoded), evaluation_bar(console) as progress:
+            result = evaluate_model(predict, people, mode.value, flip, encoded, pasting, progress)
+    except (AnnotationError, ModelUnusable) as error:
+        raise refusal("evaluate", str(error)) from None
+    if as_json:
+        typer.echo(json.dumps({**result.to_json(), "subset": subset.value}))
+    else:
+        print_evaluation(result, Console())
+
+
+@contextmanager
+def _predictor(model: str, server: str, device: str) -> Iterator[tuple[Predict, bool]]:
+    """What answers, and whether it takes the bytes of files."""
+    if not server:
+        yield _local(model, device).predict, False
+        return
+    from poseglass import PoseClient
+
+    with PoseClient(server) as client:
+
+        def ask(content: Any, request: PoseRequest) -> Prediction:
+            return client.predict(
+                content, model=model, boxes=request.boxes, locate=request.locate, flip_test=request.flip_test
+            )
+
+        yield ask, True
+
+
+def _local(model: str, device: str) -> Predictor:
+    try:
+        path = poseglass_models.resolve(model)
+        return Predictor(_checkpoint(path, device) if path.suffix == ".pt" else _onnx(path, device))
+    except FileNotFoundError as error:
+        raise ModelUnusable(str(error)) from None
+
+
+def _onnx(path: Path, device: str) -> Network:
+    from poseglass_runtime.engine import ModelError, load_engine
+
+    try:
+        return load_engine(path, device)
+    except ModelError as error:
+        raise ModelUnusable(str(error)) from None
+
+
+def _checkpoint(path: Path, device: str) -> Network:
+    from poseglass_training.checkpoint import CheckpointError
+    from poseglass_training.devices import DeviceError
+    from poseglass_training.torch_engine import TorchEngine
+
+    try:
+        return TorchEngine(path, device)
+    except (CheckpointError, DeviceError) as error:
+        raise ModelUnusable(str(error)) from None
