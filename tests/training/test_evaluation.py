@@ -129,6 +129,52 @@ def test_people_of_one_picture_are_asked_for_together(data):
     assert result.result.pck == 100
 
 
+def test_limbs_leave_neck_and_head_out(data):
+    def spoil(joints):
+        joints = joints.copy()
+        joints[[LSP.index("neck"), LSP.index("head_top"), LSP.index("left_wrist")]] += 500
+        return joints
+
+    result = evaluate(Knowing(data.people, spoil=spoil), data)
+    assert result.limbs.pck == pytest.approx(100 * 11 / 12)
+    assert result.result.pck == pytest.approx(100 * 11 / 14)
+    assert result.to_json()["limbs"] == {"pck": 91.67, "interval": [91.67, 91.67]}
+    some = Skeleton(LSP.joints[:11], reference=LSP.reference)
+    people = [replace(p, joints=p.joints[:11], visible=p.visible[:11]) for p in data.people]
+    few = evaluate(Knowing(people, skeleton=some), KeypointData("few", some, people))
+    assert few.limbs is None
+    assert few.to_json()["limbs"] is None
+
+
+def test_what_the_figures_were_computed_from_is_kept(data):
+    def spoil(joints):
+        return joints + np.array([3, 4])
+
+    hidden = data.people[1].visible.copy()
+    hidden[:2] = False
+    people = [data.people[0], replace(data.people[1], visible=hidden)]
+    result = evaluate(Knowing(people, spoil=spoil), replace(data, people=people))
+    kept = result.comparison
+    assert [person.id for person in result.people] == [17, 18]
+    assert np.array_equal(kept.truth[1], people[1].joints)
+    assert np.allclose(kept.predicted - kept.truth, [3, 4])
+    assert np.allclose(kept.errors[0] * kept.lengths[0], 5)
+    assert np.isnan(kept.errors[1]).tolist() == (~hidden).tolist()
+    assert (kept.scores == 1).all()
+    lost = evaluate(blind, data).comparison.errors
+    assert np.isinf(lost[~np.isnan(lost)]).all()
+
+
+def test_people_know_their_picture(figures_file, tmp_path):
+    assert [person.image_id for person in load_coco(figures_file).people] == list(range(17, 25))
+    content = json.loads(figures_file.read_text())
+    for entry, key in [(a, "image_id") for a in content["annotations"]] + [(i, "id") for i in content["images"]]:
+        entry[key] = f"picture {entry[key]}"
+    path = tmp_path / "named.json"
+    path.write_text(json.dumps(content))
+    assert {person.image_id for person in load_coco(path).people} == {-1}
+
+
 def test_the_flip_test_is_asked_for_and_named(data):
     predict = Knowing(data.people)
     assert "flip test" in evaluate(predict, data, flip=True).protocol

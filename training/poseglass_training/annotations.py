@@ -64,6 +64,7 @@ class Person:
         box: tight box, edges.
         joints: [J, 2] float32, pixel centres of the upright image.
         visible: [J] which joints are labelled (COCO's v > 0).
+        image_id: the picture's id; -1 where it has none that is a number.
     """
 
     id: int
@@ -71,6 +72,7 @@ class Person:
     box: Box
     joints: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    image_id: int = -1
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,8 @@ def _parse(path: Path, content: dict[str, Any], folder: Path) -> tuple[KeypointD
         except ValueError as error:
             problems.append(Problem("box", number, f"annotation {number}: bbox {error}"))
             box = box_around(joints[visible])
-        people.append(Person(number, files[annotation["image_id"]], box, joints, visible))
+        image_id = annotation["image_id"] if isinstance(annotation["image_id"], int) else -1
+        people.append(Person(number, files[annotation["image_id"]], box, joints, visible, image_id))
     data = KeypointData(
         name=info.get("description") or path.stem,
         skeleton=skeleton,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseglass_core.errors import InvalidInput
-from poseglass_core.metrics import PckResult, pck, reference_lengths
+from poseglass_core.metrics import LIMB_JOINTS, Comparison, PckResult, reference_lengths
 from poseglass_core.poses import Locate, ModelRef, Pose, PoseRequest, Prediction
 from poseglass_core.reliability import Reliability, reliability
 from poseglass_runtime.images import decode_image
@@ -37,6 +38,7 @@ class Evaluation:
         data: name of the data set.
         protocol: how it was measured, in words.
         result: PCK, per joint, with interval and counts.
+        limbs: the same over the twelve joints of arms and legs; None where the comparison lacks one of them.
         scores: how far the joints' scores can be believed, over the labelled joints of the people found.
         found: people counted for whom somebody was found at all.
         joints: the joints compared: those that both the data and the model name.
@@ -44,11 +46,14 @@ class Evaluation:
         model: the weights that answered, None where nobody was asked for.
         provider: what ran them.
         seconds: from the first picture to the last answer.
+        comparison: what the figures were computed from, a row a person.
+        people: who they are, in the same order; joints and boxes as in the picture that was shown.
     """
 
     data: str
     protocol: str
     result: PckResult
+    limbs: PckResult | None
     scores: Reliability | None
     found: int
     joints: tuple[str, ...]
@@ -57,6 +62,8 @@ class Evaluation:
     model: ModelRef | None
     provider: str
     seconds: float
+    comparison: Comparison
+    people: tuple[Person, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `data`, `protocol`, `pck`, `per_joint` and `interval` as a manifest's `evaluation` has them."""
@@ -64,9 +71,9 @@ class Evaluation:
         return {
             "data": self.data,
             "protocol": self.protocol,
-            "pck": round(self.result.pck, 2),
-            "interval": [round(side, 2) for side in self.result.interval],
+            **figure(self.result),
             "per_joint": {name: round(rate, 2) for name, rate in self.result.per_joint.items()},
+            "limbs": None if self.limbs is None else figure(self.limbs),
             "people": self.result.people,
             "left_out": self.result.left_out,
             "found": self.found,
@@ -77,6 +84,16 @@ class Evaluation:
             "provider": self.provider,
             "seconds": round(self.seconds, 2),
         }
+
+
+def figure(result: PckResult) -> dict[str, Any]:
+    """A PCK and its interval as plain values."""
+    return {"pck": plain(result.pck, 2), "interval": [plain(side, 2) for side in result.interval]}
+
+
+def plain(value: float, digits: int = 4) -> float | None:
+    """A figure rounded for JSON, which knows no NaN: None where it is not finite."""
+    return round(value, digits) if math.isfinite(value) else None
 
 
 def evaluate(
@@ -112,17 +129,19 @@ def evaluate(
         raise AnnotationError(f"{data.name}: there are no people to evaluate on")
     count, joints = len(data.people), data.skeleton.joints
     predicted, scores = np.full((count, len(joints), 2), np.nan), np.full((count, len(joints)), np.nan)
-    truth, lengths = np.zeros((count, len(joints), 2)), np.full(count, np.nan)
+    truth, boxes, lengths = np.zeros((count, len(joints), 2)), np.zeros((count, 5)), np.full(count, np.nan)
     visible = np.stack([person.visible for person in data.people])
+    shown: list[Person] = []
     found, model_joints, last = 0, None, None
     began = time.perf_counter()
     done = 0
     for path, group in groupby(data.people, key=lambda person: person.image):
         content, people = _scene(path, list(group), encoded, pasting)
+        shown += people
         rows = range(done, done + len(people))
         truth[rows] = [person.joints for person in people]
-        boxes = np.array([person.box.to_list() for person in people])
-        lengths[rows] = reference_lengths(data.skeleton, truth[rows], visible[rows], boxes)
+        boxes[rows] = [person.box.to_list() for person in people]
+        lengths[rows] = reference_lengths(data.skeleton, truth[rows], visible[rows], boxes[rows])
         asked = [i for i in rows if np.isfinite(lengths[i])]
         if asked:
             last = _ask(predict, content, [people[i - done] for i in asked], mode, flip)
@@ -143,11 +162,13 @@ def evaluate(
         raise AnnotationError(f"{data.name}: no person has a reference length, so PCK is not defined for them")
     named = joints if model_joints is None else model_joints
     shared = tuple(name for name in joints if name in named)
+    comparison = Comparison(data.skeleton, shared, predicted, scores, truth, visible, boxes, lengths)
     return Evaluation(
         data=data.name,
         protocol=_protocol(data, mode, flip, pasting),
-        result=pck(data.skeleton, predicted, truth, visible, lengths, THRESHOLD, shared),
-        scores=_reliability(scores, predicted, truth, visible, lengths),
+        result=comparison.pck(THRESHOLD),
+        limbs=comparison.pck(THRESHOLD, LIMB_JOINTS) if set(LIMB_JOINTS) <= set(shared) else None,
+        scores=_reliability(comparison),
         found=found,
         joints=shared,
         only_in_data=tuple(name for name in joints if name not in named),
@@ -155,42 +176,49 @@ def evaluate(
         model=None if last is None else last.model,
         provider="" if last is None else last.provider,
         seconds=seconds,
+        comparison=comparison,
+        people=tuple(shown),
     )
 
 
-def _reliability(
-    scores: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-    truth: NDArray[np.float64],
-    visible: NDArray[np.bool_],
-    lengths: NDArray[np.float64],
-) -> Reliability | None:
+def _reliability(comparison: Comparison) -> Reliability | None:
     """Scores against correctness, over the joints that have both; None where there are none."""
-    judged = visible & np.isfinite(scores) & np.isfinite(lengths)[:, None]
+    errors, scores = comparison.errors, comparison.scores[:, comparison.columns]
+    judged = ~np.isnan(errors) & np.isfinite(scores)
     if not judged.any():
         return None
-    right = np.linalg.norm(predicted - truth, axis=2) <= THRESHOLD * lengths[:, None]
     joint = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    return reliability(scores[judged], right[judged], joint[judged])
+    return reliability(scores[judged], errors[judged] <= THRESHOLD, joint[judged])
+
+
+def picture_of(path: Path, people: list[Person], pasting: Pasting | None) -> tuple[NDArray[np.uint8], list[Person]]:
+    """A picture's pixels, pasted where that is asked for, and where its people then are.
+
+    Raises:
+        AnnotationError: the picture cannot be read.
+    """
+    try:
+        image = decode_image(_bytes(path))
+    except InvalidInput as error:
+        raise AnnotationError(f"{path}: {error.reason}") from None
+    return (image, people) if pasting is None else pasting.paste(image, people)
 
 
 def _scene(
     path: Path, people: list[Person], encoded: bool, pasting: Pasting | None
 ) -> tuple[bytes | NDArray[np.uint8], list[Person]]:
     """What the predictor is shown, and where the people are in it."""
+    if encoded and pasting is None:
+        return _bytes(path), people
+    image, people = picture_of(path, people, pasting)
+    return (encode_png(image) if encoded else image), people
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        if encoded and pasting is None:
-            return content, people
-        image = decode_image(content)
+        return path.read_bytes()
     except OSError as error:
         raise AnnotationError(f"{path}: the picture cannot be read ({error.strerror})") from None
-    except InvalidInput as error:
-        raise AnnotationError(f"{path}: {error.reason}") from None
-    if pasting is None:
-        return image, people
-    image, people = pasting.paste(image, people)
-    return (encode_png(image) if encoded else image), people
 
 
 def _ask(

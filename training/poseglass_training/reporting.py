@@ -119,6 +119,13 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if evaluation.limbs is not None:
+        limbs = evaluation.limbs
+        low, high = limbs.interval
+        console.print(
+            f"over the {len(limbs.per_joint)} limb joints alone: {limbs.pck:.1f} ({low:.1f} – {high:.1f})",
+            highlight=False,
+        )
     if evaluation.scores is not None:
         scores = evaluation.scores
         console.print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,12 +16,13 @@ import poseglass_models
 from poseglass_core.poses import PoseRequest, Prediction
 from poseglass_runtime.outputs import Network
 from poseglass_runtime.predictor import Predictor
-from poseglass_training.annotations import AnnotationError, load_coco
+from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
 from poseglass_training.commands.common import refusal
-from poseglass_training.evaluation import Predict
+from poseglass_training.evaluation import Evaluation, Predict
 from poseglass_training.evaluation import evaluate as evaluate_model
 from poseglass_training.pasting import Pasting, backgrounds_of
 from poseglass_training.reporting import evaluation_bar, print_evaluation
+from poseglass_training.scenes import HELD_OUT_EVERY
 
 
 class ModelUnusable(RuntimeError):
@@ -41,6 +42,7 @@ class Subset(StrEnum):
     all = "all"
     train = "train"
     dev = "dev"
+    held_out = "held-out"
 
 
 def evaluate(
@@ -53,7 +55,13 @@ def evaluate(
         Mode, typer.Option(help="Give each person's box, or find the person in the whole picture.")
     ] = Mode.box,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored crops.")] = False,
-    subset: Annotated[Subset, typer.Option(help="dev: people with id % 17 == 0; train: the others.")] = Subset.all,
+    subset: Annotated[
+        Subset,
+        typer.Option(
+            help="dev: people with id % 17 == 0; train: the others; held-out: people of the pictures that "
+            f"`train --scenes` never learns from (image id % {HELD_OUT_EVERY} == 0)."
+        ),
+    ] = Subset.all,
     paste_onto: Annotated[
         Path | None,
         typer.Option(
@@ -63,14 +71,21 @@ def evaluate(
     ] = None,
     server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Ask a server; else evaluate in-process.")] = "",
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Where to compute in-process.")] = "auto",
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Write report.html and report.json there: curves, tables, the worst pictures.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure PCK@0.2 of a model, with its 95 % interval and the protocol it was measured by."""
     console = Console(stderr=True)
+    write_report = _report_writer() if report else None
     try:
-        labelled = load_coco(data, images)
-        train_part, dev_part = labelled.hold_out()
-        people = {Subset.all: labelled, Subset.train: train_part, Subset.dev: dev_part}[subset]
+        people = _chosen(load_coco(data, images), subset)
         pasting = None
         if paste_onto:
             onto = paste_onto.resolve()
@@ -78,12 +93,37 @@ def evaluate(
             pasting = Pasting(backgrounds_of(onto), name)
         with _predictor(model, server, device) as (predict, encoded), evaluation_bar(console) as progress:
             result = evaluate_model(predict, people, mode.value, flip, encoded, pasting, progress)
+        page = write_report(result, report, subset.value, pasting) if write_report and report else None
     except (AnnotationError, ModelUnusable) as error:
         raise refusal("evaluate", str(error)) from None
     if as_json:
         typer.echo(json.dumps({**result.to_json(), "subset": subset.value}))
     else:
         print_evaluation(result, Console())
+    if page:
+        console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _chosen(labelled: KeypointData, subset: Subset) -> KeypointData:
+    """The people of a subset."""
+    if subset is Subset.all:
+        return labelled
+    if subset is Subset.held_out:
+        return labelled.where(lambda person: person.image_id % HELD_OUT_EVERY == 0)
+    train_part, dev_part = labelled.hold_out()
+    return train_part if subset is Subset.train else dev_part
+
+
+def _report_writer() -> Callable[[Evaluation, Path, str, Pasting | None], Path]:
+    """What writes reports; looked for before anything is measured, as its plots need more than measuring does."""
+    try:
+        from poseglass_training.report import write_report
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("poseglass"):
+            raise
+        remedy = 'install it with: pip install "poseglass[training]"'
+        raise refusal("evaluate", f"--report needs {error.name}, which is not installed; {remedy}") from None
+    return write_report
 
 
 @contextmanager
