@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import signal
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -43,19 +38,12 @@ def trained_model(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_mean_joint_error_through_the_whole_line(trained_model):
-    command = [sys.executable, "-m", "poseglass", "serve", "--model", str(trained_model), "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        address = re.search(r"127\.0\.0\.1:\d+", server.stdout.readline())[0]
-        errors = []
-        with PoseClient(address) as client:
-            for seed in range(64):
-                figure = render_figure(np.random.default_rng((99, seed)), (128, 128), PEOPLE)
-                prediction = client.predict(figure.image, boxes=[figure.box])
-                assert prediction.model.name == "line"
-                errors.append(np.linalg.norm(prediction.poses[0].points - figure.joints, axis=1))
-        assert np.mean(errors) <= 3  # pixels of a 128-px picture
-    finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+def test_mean_joint_error_through_the_whole_line(trained_model, serving):
+    errors = []
+    with serving(trained_model) as address, PoseClient(address) as client:
+        for seed in range(64):
+            figure = render_figure(np.random.default_rng((99, seed)), (128, 128), PEOPLE)
+            prediction = client.predict(figure.image, boxes=[figure.box])
+            assert prediction.model.name == "line"
+            errors.append(np.linalg.norm(prediction.poses[0].points - figure.joints, axis=1))
+    assert np.mean(errors) <= 3  # pixels of a 128-px picture

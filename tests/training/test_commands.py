@@ -103,6 +103,26 @@ def test_training_on_annotations_and_evaluating_the_checkpoint(poseglass, figure
     assert "95 % interval" in table.stdout
 
 
+def test_tensorboard_gets_the_figures_of_every_epoch(poseglass, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert train(poseglass, "synthetic", tmp_path, "--tensorboard").exit_code == 0
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [round(event.value, 3) for event in events.Scalars("dev PCK@0.2")] == [round(r["dev_pck"], 3) for r in rows]
+    assert [event.step for event in events.Scalars("dev PCK@0.2")] == [1000, 2000, 3000]
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx([row["loss"] for row in rows], rel=1e-5)
+    assert [picture.step for picture in events.Images("batch")] == [0]
+
+
+def test_a_missing_tensorboard_is_answered_with_the_line_that_installs_it(poseglass, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    result = train(poseglass, "synthetic", tmp_path, "--tensorboard")
+    assert result.exit_code == 2
+    assert 'pip install "poseglass[tensorboard]"' in result.stderr
+    assert not (tmp_path / "last.pt").exists()
+
+
 def test_ctrl_c_says_how_to_go_on(poseglass, tmp_path, monkeypatch):
     from poseglass_training import loop
 

@@ -54,6 +54,7 @@ def test_a_run_leaves_what_it_says(unbroken):
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert rows[-1]["loss"] < rows[0]["loss"]
+    assert all(0 < row["waiting"] < 1 for row in rows)
     assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
     assert best.training["best_dev_pck"] == max(row["dev_pck"] for row in rows)
     assert best.evaluation[0]["pck"] == best.training["best_dev_pck"]

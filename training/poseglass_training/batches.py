@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,30 @@ class CropDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return self.source.sample(self.epoch, index, self.size)
+
+
+class Stopwatch:
+    """Batches as they come, and how long they were waited for.
+
+    Args:
+        batches: to pass on.
+
+    Attributes:
+        seconds: spent waiting so far.
+    """
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self.batches, self.seconds = batches, 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        began = time.perf_counter()
+        try:
+            return next(self.batches)
+        finally:
+            self.seconds += time.perf_counter() - began
 
 
 def crop_batches(crops: CropDataset, batch_size: int, order: list[int] | None, workers: int) -> Iterator[Batch]:

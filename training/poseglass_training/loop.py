@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from poseglass_core.metrics import pck, reference_lengths
 from poseglass_core.skeleton import Skeleton
-from poseglass_training.batches import Batch, CropDataset, crop_batches
+from poseglass_training.batches import Batch, CropDataset, Stopwatch, crop_batches
 from poseglass_training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from poseglass_training.crops import SampleSource
 from poseglass_training.decoder import EPSILON, decode
@@ -69,6 +69,7 @@ def train_epoch(
     first_step: int,
     device: torch.device,
     on_step: Callable[[int, float], None],
+    bf16: bool | None = None,
 ) -> float:
     """One pass over the data.
 
@@ -82,6 +83,7 @@ def train_epoch(
         first_step: steps behind this epoch.
         device: where to compute.
         on_step: called with (step, mean loss so far).
+        bf16: whether to compute in bfloat16; None: where the device does so natively.
 
     Returns:
         The mean loss.
@@ -90,7 +92,7 @@ def train_epoch(
         Diverged: the loss is not finite.
     """
     network.train()
-    bf16 = bf16_pays(device)
+    bf16 = bf16_pays(device) if bf16 is None else bf16
     total = 0.0
     step = -1
     for step, (images, joints, visible, nobody) in enumerate(batches):
@@ -241,11 +243,12 @@ def train(
             on_progress(Progress(epoch + share, len(sizes), loss, dev_pck, seconds_left, rate(done), epoch_done))
 
         order = np.random.default_rng((seed, epoch)).permutation(len(data)).tolist()
+        batches = Stopwatch(crop_batches(CropDataset(data, epoch, size), preset.batch_size, order, workers))
         loss = train_epoch(
             network,
             average,
             optimizer,
-            crop_batches(CropDataset(data, epoch, size), preset.batch_size, order, workers),
+            batches,
             preset,
             rate,
             epoch * steps,
@@ -287,6 +290,7 @@ def train(
                 "learning_rate": rate(steps),
                 "seconds": round(trained, 2),
                 "crops_per_second": round(steps * preset.batch_size / trained, 1),
+                "waiting": round(batches.seconds / trained, 4),
             },
         )
         report(steps, loss, dev_pck, epoch_done=True)

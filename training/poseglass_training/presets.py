@@ -98,7 +98,20 @@ PRESETS: dict[str, Preset] = {
     "hourglass-s-polish": Preset(
         HOURGLASS_S, phases=(Phase(192, 7),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
     ),
-    # About the same GMAC without a way back from coarse to fine.
+    # 8.3 GMAC: two stacks of the paper's width; for a GPU.
+    "hourglass-m": Preset(
+        HourglassConfig(joints=1, stacks=2, features=256, input_size=(256, 256)),
+        phases=(Phase(128, 40), Phase(192, 20), Phase(256, 20)),
+        augmentation=replace(AUGMENTATION, coarse=0.3),
+    ),
+    # 27.4 GMAC: the paper's eight stacks of 256 features; for a GPU and patience.
+    "hourglass-l": Preset(
+        HourglassConfig(joints=1, stacks=8, features=256, input_size=(256, 256)),
+        phases=(Phase(128, 40), Phase(192, 20), Phase(256, 30)),
+        learning_rate=1e-3,
+        augmentation=replace(AUGMENTATION, rotation=45, coarse=0.3),
+    ),
+    # About the same GMAC as `hourglass-s` without a way back from coarse to fine.
     "cnn": Preset(
         CnnConfig(joints=1, widths=(24, 48, 96, 192, 320), convolutions=(1, 2, 2, 2, 3), input_size=(192, 192)),
         phases=(Phase(128, 6), Phase(192, 6)),

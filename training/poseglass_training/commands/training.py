@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,6 +68,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in DIR stopped.")] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Where to compute.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare crops.")] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write DIR/tensorboard too, for `tensorboard --logdir DIR`.")
+    ] = False,
 ) -> None:
     """Train a network on annotated pictures.
 
@@ -74,11 +78,12 @@ def train(
     one first, it shows what the network is given, with the joints drawn and left and right coloured.
     """
     from poseglass_training.checkpoint import CheckpointError, load_checkpoint
-    from poseglass_training.devices import DeviceError, pick_device
-    from poseglass_training.loop import Diverged
+    from poseglass_training.devices import DeviceError, keep_freed_memory, pick_device
+    from poseglass_training.loop import Diverged, Progress
     from poseglass_training.loop import train as run_training
     from poseglass_training.pictures import batch_picture
     from poseglass_training.presets import PRESETS
+    from poseglass_training.tensorboard import TensorBoardUnavailable, TensorBoardWriter
 
     if preset not in PRESETS:
         raise refusal("train", f"no preset is called {preset!r}; there are: {', '.join(PRESETS)}")
@@ -93,6 +98,7 @@ def train(
             name = f"{scenes.parent.name}, {len(pictures)} pictures, where nobody is in them"
             origin.append({"name": name, "licence": "see the data set"})
         command = ["poseglass", "train", "--preset", preset, "--data", _portable(data)]
+        command += ["--images", _portable(str(images))] if images else []
         command += ["--dev", _portable(str(dev))] if dev else []
         command += ["--out", _portable(str(out)), "--seed", str(seed)]
         command += ["--init", _portable(init)] if init else []
@@ -107,14 +113,28 @@ def train(
         start = load_checkpoint(poseglass_models.resolve(init, ".pt")) if init else None
         if start is not None:
             training["init"] = {"epoch": start.epoch, **start.training}
-        if not resume and not (out / "last.pt").exists():
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "batch.png").write_bytes(encode_png(batch_picture(learn, recipe.network.input_size)))
-        with report:
+        keep_freed_memory()
+        with ExitStack() as stack:
+            listeners: list[Callable[[Progress], None]] = [report]
+            board = stack.enter_context(TensorBoardWriter(out)) if tensorboard else None
+            if board is not None:
+                listeners.append(board)
+            if not resume and not (out / "last.pt").exists():
+                out.mkdir(parents=True, exist_ok=True)
+                batch = batch_picture(learn, recipe.network.input_size)
+                (out / "batch.png").write_bytes(encode_png(batch))
+                if board is not None:
+                    board.picture("batch", batch)
+            stack.enter_context(report)
+
+            def tell(progress: Progress) -> None:
+                for listener in listeners:
+                    listener(progress)
+
             best = run_training(
-                recipe, learn, select, out, training, seed, resume, place, workers, report, start, report.taken
+                recipe, learn, select, out, training, seed, resume, place, workers, tell, start, report.taken
             )
-    except (AnnotationError, CheckpointError, DeviceError, FileNotFoundError) as error:
+    except (AnnotationError, CheckpointError, DeviceError, FileNotFoundError, TensorBoardUnavailable) as error:
         raise refusal("train", str(error)) from None
     except Diverged as error:
         raise refusal("train", str(error), FAILED) from None
