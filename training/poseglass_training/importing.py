@@ -41,6 +41,8 @@ MPII_JOINTS: tuple[str, ...] = (
 MPII_LIMBS: tuple[tuple[str, str], ...] = (
     *((a, b) for a, b in LSP.limbs if {a, b} <= set(MPII_JOINTS)),
     ("pelvis", "thorax"),
+    ("left_shoulder", "thorax"),
+    ("right_shoulder", "thorax"),
     ("thorax", "upper_neck"),
     ("upper_neck", "head_top"),
 )

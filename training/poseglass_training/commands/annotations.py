@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from poseglass_core.skeleton import LSP
 from poseglass_training.annotations import AnnotationError, audit, image_folder
 from poseglass_training.annotations import describe as describe_problems
 from poseglass_training.commands.common import FAILED, refusal
+from poseglass_training.commands.models import ModelUnusable, local_predictor
+from poseglass_training.reporting import evaluation_bar
+from poseglass_training.sides import MARGIN, describe_swaps, find_swaps, require_target, write_mended
 
 
 def check(
@@ -19,18 +23,45 @@ def check(
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The pictures; default: `images` beside ANN.json, or its folder.")
     ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="Also list people whose left and right this model (.onnx or .pt) finds exchanged."
+        ),
+    ] = "",
+    margin: Annotated[
+        float,
+        typer.Option(min=0.0, help="With --model: how much better exchanged labels must agree with its heatmaps."),
+    ] = MARGIN,
+    mended: Annotated[
+        Path | None, typer.Option(metavar="OUT.json", help="With --model: write a copy with those exchanged back.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="With --model: where it computes.")] = "auto",
 ) -> None:
-    """Say what is wrong with annotations, by kind, with the ids of all of them; exit code 1 where anything is."""
+    """Say what is wrong with annotations, by kind, with the ids of all of them; exit code 1 where anything is.
+
+    Exchanged sides are suspicions: by themselves they leave the exit code at 0.
+    """
     try:
+        if mended is not None:
+            if not model:
+                raise AnnotationError("--mended needs --model: a network that says whose sides are exchanged")
+            require_target(data, mended)
+        network = local_predictor(model, device).network if model else None
         found, problems = audit(data, images)
-    except AnnotationError as error:
+        usable = f"{data}: {len(found.people)} people with {len(found.skeleton.joints)} joints can be used"
+        typer.echo(f"{data}: {describe_problems(problems)}\n{usable} once that is fixed" if problems else usable)
+        if network is not None:
+            with evaluation_bar(Console(stderr=True)) as progress:
+                swaps = find_swaps(network, found, margin, progress)
+            typer.echo(describe_swaps(swaps))
+            if mended is not None:
+                write_mended(data, mended, swaps)
+                typer.echo(f"{mended}: the same with these exchanged; train on it with --images where the pictures are")
+    except (AnnotationError, ModelUnusable) as error:
         raise refusal("check", str(error)) from None
-    usable = f"{data}: {len(found.people)} people with {len(found.skeleton.joints)} joints can be used"
-    if not problems:
-        typer.echo(usable)
-        return
-    typer.echo(f"{data}: {describe_problems(problems)}\n{usable} once that is fixed")
-    raise typer.Exit(FAILED)
+    if problems:
+        raise typer.Exit(FAILED)
 
 
 class Format(StrEnum):

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-import poseglass_models
-from poseglass_core.poses import PoseRequest, Prediction
-from poseglass_runtime.outputs import Network
-from poseglass_runtime.predictor import Predictor
 from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
 from poseglass_training.commands.common import refusal
-from poseglass_training.evaluation import Evaluation, Predict
+from poseglass_training.commands.models import ModelUnusable, predictor
+from poseglass_training.evaluation import Evaluation
 from poseglass_training.evaluation import evaluate as evaluate_model
 from poseglass_training.pasting import Pasting, backgrounds_of
 from poseglass_training.reporting import evaluation_bar, print_evaluation
 from poseglass_training.scenes import HELD_OUT_EVERY
-
-
-class ModelUnusable(RuntimeError):
-    """A model that cannot be evaluated, and why."""
 
 
 class Mode(StrEnum):
@@ -91,7 +83,7 @@ def evaluate(
             onto = paste_onto.resolve()
             name = onto.name if onto.is_dir() else f"{onto.parent.name}/{onto.name}"
             pasting = Pasting(backgrounds_of(onto), name)
-        with _predictor(model, server, device) as (predict, encoded), evaluation_bar(console) as progress:
+        with predictor(model, server, device) as (predict, encoded), evaluation_bar(console) as progress:
             result = evaluate_model(predict, people, mode.value, flip, encoded, pasting, progress)
         page = write_report(result, report, subset.value, pasting) if write_report and report else None
     except (AnnotationError, ModelUnusable) as error:
@@ -124,49 +116,3 @@ def _report_writer() -> Callable[[Evaluation, Path, str, Pasting | None], Path]:
         remedy = 'install it with: pip install "poseglass[training]"'
         raise refusal("evaluate", f"--report needs {error.name}, which is not installed; {remedy}") from None
     return write_report
-
-
-@contextmanager
-def _predictor(model: str, server: str, device: str) -> Iterator[tuple[Predict, bool]]:
-    """What answers, and whether it takes the bytes of files."""
-    if not server:
-        yield _local(model, device).predict, False
-        return
-    from poseglass import PoseClient
-
-    with PoseClient(server) as client:
-
-        def ask(content: Any, request: PoseRequest) -> Prediction:
-            return client.predict(
-                content, model=model, boxes=request.boxes, locate=request.locate, flip_test=request.flip_test
-            )
-
-        yield ask, True
-
-
-def _local(model: str, device: str) -> Predictor:
-    try:
-        path = poseglass_models.resolve(model)
-        return Predictor(_checkpoint(path, device) if path.suffix == ".pt" else _onnx(path, device))
-    except FileNotFoundError as error:
-        raise ModelUnusable(str(error)) from None
-
-
-def _onnx(path: Path, device: str) -> Network:
-    from poseglass_runtime.engine import ModelError, load_engine
-
-    try:
-        return load_engine(path, device)
-    except ModelError as error:
-        raise ModelUnusable(str(error)) from None
-
-
-def _checkpoint(path: Path, device: str) -> Network:
-    from poseglass_training.checkpoint import CheckpointError
-    from poseglass_training.devices import DeviceError
-    from poseglass_training.torch_engine import TorchEngine
-
-    try:
-        return TorchEngine(path, device)
-    except (CheckpointError, DeviceError) as error:
-        raise ModelUnusable(str(error)) from None
