@@ -1,0 +1,395 @@
+"""PCK@0.2 and speed of MediaPipe Pose (full) beside this project's models: same people, same run, same protocol.
+
+    python benchmarks/mediapipe_pck.py --mediapipe-python runs/venv-mediapipe/bin/python --data ANN.json
+
+`peers.md` beside this file says how to make that Python. Every picture is shown to all contestants before the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+import poseglass_models
+from poseglass_core.files import write_whole
+from poseglass_core.geometry import Affine, Box, box_around, crop_affine, invert, transform, warp
+from poseglass_core.metrics import LIMB_JOINTS, PckResult
+from poseglass_core.poses import ModelRef, Pose, PoseRequest, Prediction, Timings
+from poseglass_core.skeleton import Skeleton
+from poseglass_runtime.engine import ModelError, load_engine
+from poseglass_runtime.predictor import Predictor
+from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
+from poseglass_training.commands.evaluating import Mode
+from poseglass_training.evaluation import THRESHOLD, Evaluation, Predict, evaluate
+from poseglass_training.reporting import evaluation_bar
+
+LIMBS = Skeleton(LIMB_JOINTS)
+"""What MediaPipe is asked for: the joints that it shares with LSP and COCO."""
+
+WORKER = Path(__file__).with_name("mediapipe_worker.py")
+PADDING = 1.25
+"""Crop size over box size, as this project's models have it."""
+
+REMEDY = "make an environment for it: python -m venv DIR; DIR/bin/pip install mediapipe==0.10.14"
+
+
+class WorkerError(RuntimeError):
+    """MediaPipe does not start, or stopped; the message says what it said last."""
+
+
+class MediaPipe:
+    """MediaPipe Pose in a process of its own, answering as this project's predictors do.
+
+    With boxes it is shown the square around each, padded, at the picture's own resolution and black outside of it.
+
+    Args:
+        python: a Python that has mediapipe.
+        padding: crop size over box size.
+        worker: the script it runs.
+
+    Raises:
+        WorkerError: it does not start.
+    """
+
+    def __init__(self, python: Path, padding: float = PADDING, worker: Path = WORKER) -> None:
+        self._python, self._padding = python, padding
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed on exit)
+        try:
+            self._process = subprocess.Popen(
+                [python, worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints
+            )
+        except OSError as error:
+            raise WorkerError(f"{python}: {error.strerror}; {REMEDY}") from None
+        hello = self._read()
+        self.name = f"MediaPipe Pose full {hello['mediapipe']}"
+        self._ref = ModelRef(self.name, 1, hello["sha256"])
+
+    def __enter__(self) -> MediaPipe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # its standard input ends, and with it the process
+        self._complaints.close()
+
+    def predict(self, picture: NDArray[np.uint8], request: PoseRequest) -> Prediction:
+        """As `Predictor.predict`; a box in which it finds nobody gets a pose without joints.
+
+        The time in `timings.total` is that of cutting the crops and inside MediaPipe, without the pipe.
+
+        Raises:
+            WorkerError: the process stopped.
+        """
+        poses: list[Pose] = []
+        seconds = 0.0
+        boxes: Sequence[Box | None] = request.boxes or [None]
+        for box in boxes:
+            began = time.perf_counter()
+            view, to_image = (picture, np.eye(2, 3)) if box is None else cut(picture, box, self._padding)
+            seconds += time.perf_counter() - began
+            self._send(view)
+            answer = self._read()
+            seconds += answer["seconds"]
+            if answer["joints"] is not None:
+                poses.append(_pose(answer["joints"], view.shape[:2], to_image, box))
+            elif box is not None:  # poses are matched with boxes by their order
+                nothing = np.zeros((0, 2), np.float32)
+                poses.append(Pose(LIMBS, (), nothing, nothing[:, 0], box, score=0.0))
+        size = (picture.shape[0], picture.shape[1])
+        return Prediction(poses, size, self._ref, "MediaPipe on the processor", Timings(total=1e3 * seconds))
+
+    def _send(self, picture: NDArray[np.uint8]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(struct.pack("<II", *picture.shape[:2]) + picture.tobytes())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._stopped() from None
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._stopped()
+        return json.loads(line)  # type: ignore[no-any-return]
+
+    def _stopped(self) -> WorkerError:
+        self._process.communicate()
+        self._complaints.seek(0)
+        said = self._complaints.read().decode(errors="replace").strip().splitlines()
+        last = said[-1] if said else "it said nothing"
+        return WorkerError(
+            f"{self._python}: MediaPipe stopped with exit code {self._process.returncode} ({last}); {REMEDY}"
+        )
+
+
+def cut(picture: NDArray[np.uint8], box: Box, padding: float) -> tuple[NDArray[np.uint8], Affine]:
+    """The padded square around a box, pixel for pixel, and the affine from its pixels to the picture's."""
+    side = max(round(padding * max(box.width, box.height)), 1)
+    affine = crop_affine(box, (side, side), padding)
+    return warp(picture, affine, (side, side)), invert(affine)
+
+
+def _pose(joints: Mapping[str, Sequence[float]], size: tuple[int, ...], to_image: Affine, box: Box | None) -> Pose:
+    """MediaPipe's joints, as shares of a view of `size` (height, width), in the picture."""
+    values = np.array([joints[name] for name in LIMB_JOINTS])
+    centres = values[:, :2] * (size[1], size[0]) - 0.5  # shares count from the view's edge
+    points = transform(to_image, centres)
+    scores = values[:, 2].astype(np.float32)
+    return Pose(LIMBS, LIMB_JOINTS, points.astype(np.float32), scores, box or box_around(points), float(scores.mean()))
+
+
+class SideBySide:
+    """Shows each picture to every contestant in turn, and keeps what they answer.
+
+    Attributes:
+        answers: contestant's name -> its answers, in the pictures' order.
+        views: persons' crops shown, or whole pictures.
+    """
+
+    def __init__(self, contestants: Mapping[str, Predict]) -> None:
+        self._contestants = contestants
+        self.answers: dict[str, list[Prediction]] = {name: [] for name in contestants}
+        self.views = 0
+
+    def __call__(self, picture: NDArray[np.uint8], request: PoseRequest) -> Prediction:
+        """The last contestant's answer."""
+        for name, predict in self._contestants.items():
+            if not self.answers[name]:
+                predict(picture, request)  # the first answer is slower than all others: not timed
+            self.answers[name].append(predict(picture, request))
+        self.views += len(request.boxes) or 1
+        return self.answers[name][-1]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one contestant did.
+
+    Attributes:
+        name: of the contestant.
+        evaluation: over all joints that it shares with the data.
+        limbs: PCK over the limb joints.
+        found: people for whom it gave joints.
+        per_second: persons (with boxes) or whole pictures a second.
+    """
+
+    name: str
+    evaluation: Evaluation
+    limbs: PckResult
+    found: int
+    per_second: float
+
+    def limb_errors(self) -> NDArray[np.float64]:
+        """[P, 12] over the counted people, as `Comparison.errors`: NaN where there is no label."""
+        comparison = self.evaluation.comparison
+        return comparison.errors[comparison.counted][:, [comparison.joints.index(name) for name in LIMB_JOINTS]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "sha256": self.evaluation.model.sha256 if self.evaluation.model else None,
+            "pck": round(self.limbs.pck, 2),
+            "interval": [round(side, 2) for side in self.limbs.interval],
+            "per_joint": {name: round(rate, 2) for name, rate in self.limbs.per_joint.items()},
+            "found": self.found,
+            "per_second": round(self.per_second, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more `first` has than `second`.
+
+    Attributes:
+        first, second: contestants' names.
+        pck: percentage points.
+        interval: bootstrap 95 % interval of `pck`, by person.
+        speed: views a second of the first over those of the second.
+    """
+
+    first: str
+    second: str
+    pck: float
+    interval: tuple[float, float]
+    speed: float
+
+
+def compare(
+    contestants: Mapping[str, Predict],
+    data: KeypointData,
+    mode: Mode,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[Score]:
+    """Measure contestants over the same people, picture by picture.
+
+    Raises:
+        AnnotationError: as `evaluate` does, or a limb joint is not named.
+    """
+    side_by_side = SideBySide(contestants)
+    evaluate(side_by_side, data, mode.value, on_progress=on_progress)
+    scores = []
+    for name, answers in side_by_side.answers.items():
+        kept = iter(answers)
+        result = evaluate(lambda _picture, _request, kept=kept: next(kept), data, mode.value)  # type: ignore[misc]
+        if result.limbs is None:
+            raise AnnotationError(f"{data.name} and {name} must both name the limb joints: {', '.join(LIMB_JOINTS)}")
+        found = int(np.isfinite(result.comparison.predicted).any(axis=(1, 2)).sum())
+        seconds = sum(answer.timings.total for answer in answers) / 1e3
+        scores.append(Score(name, result, result.limbs, found, side_by_side.views / seconds))
+    return scores
+
+
+def difference(first: Score, second: Score, resamples: int = 1000) -> Difference:
+    """The paired difference of two contestants over the same people.
+
+    Args:
+        first, second: contestants.
+        resamples: of the bootstrap, which draws people and takes both contestants' answers for them.
+    """
+    errors = first.limb_errors()
+    labelled, gain = ~np.isnan(errors), (errors <= THRESHOLD).astype(np.int64) - (second.limb_errors() <= THRESHOLD)
+    people = len(errors)
+    drawn = np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), resamples)
+    weights = np.vstack([np.ones(people, np.int64), drawn])
+    counts = (weights @ labelled).astype(np.float64)
+    counts[counts == 0] = np.nan  # joints that nobody drawn has labelled have no rate
+    means = 100 * np.nanmean(weights @ gain / counts, axis=1)
+    low, high = np.percentile(means[1:], [2.5, 97.5])
+    ratio = first.per_second / second.per_second
+    return Difference(first.name, second.name, float(means[0]), (float(low), float(high)), ratio)
+
+
+def pin(threads: int) -> None:
+    """Leave this process, and those it starts, that many processors.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    here = sorted(os.sched_getaffinity(0))
+    if threads > len(here):
+        raise ValueError(f"--threads {threads}: this process may use {len(here)} processors")
+    os.sched_setaffinity(0, here[:threads])
+
+
+def machine() -> str:
+    """The processor's name and how many of them the machine has."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} processors"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of a run.
+
+    Attributes:
+        mode: what was shown.
+        padding: of the crops that MediaPipe was shown; None where it saw whole pictures.
+        scores: of the contestants, MediaPipe's last.
+        differences: each of the others less MediaPipe.
+        machine: the processor.
+        threads: processors that whoever's turn it was could use.
+    """
+
+    mode: Mode
+    padding: float | None
+    scores: Sequence[Score]
+    differences: Sequence[Difference]
+    machine: str
+    threads: int
+
+    def show(self, console: Console) -> None:
+        """For people."""
+        evaluation, limbs = self.scores[0].evaluation, self.scores[0].limbs
+        crops = "" if self.padding is None else f"; MediaPipe's crops {self.padding:g} times the box"
+        console.print(
+            f"{evaluation.data}: {limbs.people} people, {limbs.left_out} left out for want of a reference length\n"
+            f"{evaluation.protocol}, {len(LIMB_JOINTS)} limb joints{crops}",
+            markup=False,
+        )
+        table = Table("", "PCK@0.2", "95 % interval", "found", f"{self.mode.value}/s")
+        for score in self.scores:
+            low, high = score.limbs.interval
+            interval, speed = f"{low:.1f} – {high:.1f}", f"{score.per_second:.1f}"
+            table.add_row(score.name, f"{score.limbs.pck:.1f}", interval, str(score.found), speed)
+        console.print(table)
+        for d in self.differences:
+            console.print(
+                f"{d.first} less {d.second}: {d.pck:+.1f} points (95 % interval {d.interval[0]:+.1f} … "
+                f"{d.interval[1]:+.1f}, paired by person), {d.speed:.2f} times as fast"
+            )
+        console.print(f"{self.machine}; {self.threads} of them for whoever's turn it is", markup=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        evaluation, limbs = self.scores[0].evaluation, self.scores[0].limbs
+        return {
+            "data": evaluation.data,
+            "protocol": evaluation.protocol,
+            "mediapipe_padding": self.padding,
+            "joints": list(LIMB_JOINTS),
+            "people": limbs.people,
+            "left_out": limbs.left_out,
+            "machine": self.machine,
+            "threads": self.threads,
+            "contestants": [score.to_json() for score in self.scores],
+            "differences": [asdict(d) for d in self.differences],
+        }
+
+
+def main(
+    mediapipe_python: Annotated[Path, typer.Option(metavar="PATH", help="A Python that has mediapipe 0.10.14.")],
+    data: Annotated[Path, typer.Option(metavar="ANN.json", help="COCO keypoint file that names the 12 limb joints.")],
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="The pictures; default as `poseglass`.")] = None,
+    mode: Annotated[Mode, typer.Option(help="Show each person's box, padded, or the whole picture.")] = Mode.box,
+    padding: Annotated[
+        float, typer.Option(min=1.0, help="Size of MediaPipe's crops over the box's. Our models keep their own.")
+    ] = PADDING,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME|FILE", help="To compare; again for more. Default: all shipped.")
+    ] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="MediaPipe alone, without models of this project.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first N people only.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Processors that each contestant may use, one at a time.")] = 1,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")] = None,
+) -> None:
+    """Compare MediaPipe Pose with this project's models."""
+    try:
+        pin(threads)
+        labelled = load_coco(data, images)
+        people = replace(labelled, people=labelled.people[:limit])
+        names = [] if alone else model or poseglass_models.names()
+        contestants: dict[str, Predict] = {
+            name: Predictor(load_engine(poseglass_models.resolve(name), "cpu", threads)).predict for name in names
+        }
+        with MediaPipe(mediapipe_python, padding) as mediapipe, evaluation_bar(Console(stderr=True)) as progress:
+            contestants[mediapipe.name] = mediapipe.predict
+            scores = compare(contestants, people, mode, progress)
+    except (AnnotationError, FileNotFoundError, ModelError, ValueError, WorkerError) as error:
+        typer.echo(f"mediapipe_pck: {error}", err=True)
+        raise typer.Exit(2) from None
+    differences = [difference(score, scores[-1]) for score in scores[:-1]]
+    report = Report(mode, padding if mode is Mode.box else None, scores, differences, machine(), threads)
+    report.show(Console(soft_wrap=True, highlight=False))
+    if as_json is not None:
+        write_whole(as_json, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+if __name__ == "__main__":
+    typer.run(main)
