@@ -110,6 +110,19 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(unbroken):
         run(preset, out)
 
 
+def test_a_run_from_before_a_setting_existed_is_resumed_with_its_default(unbroken, tmp_path):
+    preset, out, _, _ = unbroken
+    old = load_checkpoint(out / "last.pt")
+    recipe = old.training["recipe"]
+    del recipe["network"]["pooling"], recipe["augmentation"]["coarse"], recipe["nobody"]
+    old.save(tmp_path / "last.pt")
+    best = load_checkpoint(out / "best.pt")
+    best.save(tmp_path / "best.pt")
+    assert run(preset, tmp_path, resume=True).epoch == best.epoch
+    with pytest.raises(CheckpointError, match="another preset or seed"):
+        run(replace(preset, nobody=0.5), tmp_path, resume=True)
+
+
 def test_only_the_run_that_was_begun_is_resumed(unbroken, tmp_path):
     preset, out, best, _ = unbroken
     with pytest.raises(CheckpointError, match="there is no run to resume"):

@@ -1,9 +1,11 @@
 """Networks: shapes, settings that cannot be, and stages that can be looked at."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from poseglass_training.networks import CnnConfig, HourglassConfig, build, config_from_json
+from poseglass_training.networks import CnnConfig, HourglassConfig, architecture, build, config_from_json
 
 SMALL = {"features": 8, "depth": 2}
 
@@ -70,6 +72,10 @@ def test_stages_can_be_looked_at(config, names):
         (CnnConfig, {"joints": 1, "widths": (4, 4), "convolutions": (1,)}, "same number of stages"),
         (CnnConfig, {"joints": 1, "input_size": (33, 64)}, "multiples of 32"),
         (CnnConfig, {"joints": 1, "hidden": 0}, "hidden units"),
+        (HourglassConfig, {"joints": 1, "activation": "gelu"}, "activation must be one of relu, tanh, sigmoid"),
+        (HourglassConfig, {"joints": 1, "pooling": "min"}, "pooling must be one of max, average, not 'min'"),
+        (CnnConfig, {"joints": 1, "activation": "ReLU"}, "activation must be one of relu, tanh, sigmoid, not 'ReLU'"),
+        (CnnConfig, {"joints": 1, "pooling": ""}, "pooling must be one of max, average"),
     ],
 )
 def test_impossible_settings_are_refused(kind, settings, message):
@@ -84,6 +90,59 @@ def test_settings_come_back_from_json():
         config_from_json("transformer", {})
     with pytest.raises(ValueError, match="has no setting heads"):
         config_from_json("cnn", {"joints": 3, "heads": 2})
+
+
+OPERATIONS = [
+    HourglassConfig(joints=2, stacks=2, input_size=(32, 32), extra=(4,), **SMALL),
+    CnnConfig(joints=2, widths=(4, 4), convolutions=(1, 1), hidden=8, input_size=(32, 32)),
+]
+
+
+@pytest.mark.parametrize("config", OPERATIONS)
+def test_settings_from_before_there_was_a_choice_of_operations_load(config):
+    old = {key: v for key, v in dataclasses.asdict(config).items() if key not in ("activation", "pooling")}
+    loaded = config_from_json(architecture(config), old)
+    assert loaded == config
+    assert (loaded.activation, loaded.pooling) == ("relu", "max")
+
+
+@pytest.mark.parametrize("config", OPERATIONS)
+@pytest.mark.parametrize(
+    ("activation", "pooling", "used"),
+    [
+        ("relu", "max", {torch.nn.ReLU, torch.nn.MaxPool2d}),
+        ("tanh", "average", {torch.nn.Tanh, torch.nn.AvgPool2d}),
+        ("sigmoid", "average", {torch.nn.Sigmoid, torch.nn.AvgPool2d}),
+    ],
+)
+def test_only_the_chosen_operations_are_used(config, activation, pooling, used):
+    """Whatever is computed between convolutions and normalisation, with the same weights under the same names."""
+    network = build(dataclasses.replace(config, activation=activation, pooling=pooling)).eval()
+    assert network.state_dict().keys() == build(config).state_dict().keys()
+    called = set()
+    for module in network.modules():
+        module.register_forward_hook(lambda m, *_: called.add(type(m)))
+    picture = torch.randn(1, 3, 32, 32)
+    assert network(picture)[-1].isfinite().all()
+    choices = {torch.nn.ReLU, torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.MaxPool2d, torch.nn.AvgPool2d}
+    assert called & choices == used
+
+
+def test_pooling_in_the_stem_can_be_looked_at_whatever_it_is():
+    for pooling, name in (("max", "stem.4 MaxPool2d"), ("average", "stem.4 AvgPool2d")):
+        assert name in build(dataclasses.replace(OPERATIONS[0], pooling=pooling)).stages(torch.zeros(1, 3, 32, 32))
+
+
+def test_the_operations_compute_what_they_are_called():
+    """A cell of the plain network's first stage, by hand."""
+    torch.manual_seed(0)
+    picture = torch.randn(1, 3, 32, 32)
+    for activation, bend in (("relu", torch.relu), ("tanh", torch.tanh), ("sigmoid", torch.sigmoid)):
+        for pooling, of_four in (("max", torch.amax), ("average", torch.mean)):
+            network = build(dataclasses.replace(OPERATIONS[1], activation=activation, pooling=pooling)).eval()
+            stage = network.stages_[0]
+            bent = bend(stage.norms[0](stage.convolutions[0](picture)))
+            assert torch.allclose(stage(picture)[..., 3, 5], of_four(bent[..., 6:8, 10:12], dim=(2, 3)))
 
 
 def test_extra_modules_begin_as_the_identity():

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from poseglass_core.metrics import pck, reference_lengths
 from poseglass_core.skeleton import Skeleton
 from poseglass_training.batches import Batch, CropDataset, Stopwatch, crop_batches
 from poseglass_training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from poseglass_training.crops import SampleSource
+from poseglass_training.crops import Augmentation, SampleSource
 from poseglass_training.decoder import EPSILON, decode
 from poseglass_training.devices import bf16_pays
 from poseglass_training.networks import Network, architecture, build
@@ -336,13 +336,28 @@ def _load_run(last: Path, recipe: dict[str, Any], seed: int, data: SampleSource)
     checkpoint = load_checkpoint(last)
     if not checkpoint.resume:
         raise CheckpointError(f"{last} holds weights only, not what is needed to go on training")
-    if checkpoint.training.get("recipe") != recipe or checkpoint.training.get("seed") != seed:
+    if _completed(checkpoint) != recipe or checkpoint.training.get("seed") != seed:
         raise CheckpointError(f"{last} was made by another preset or seed: choose another folder for this run")
     if checkpoint.skeleton.joints != data.skeleton.joints:
         raise CheckpointError(f"{last} was trained on other joints: choose another folder for this run")
     if checkpoint.training.get("samples") != len(data):
         raise CheckpointError(f"{last} was trained on other data: choose another folder for this run")
     return checkpoint
+
+
+def _completed(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The recipe of a checkpoint, with the defaults of settings that came after it was written."""
+    recipe = checkpoint.training.get("recipe", {})
+    kinds = {"network": type(checkpoint.config), "augmentation": Augmentation}
+    parts = {name: {**_defaults(kind), **recipe.get(name, {})} for name, kind in kinds.items()}
+    return {**_defaults(Preset), **recipe, **parts}
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    """A dataclass's defaults as JSON gives them back; without those that are dataclasses themselves."""
+    values = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+    plain: dict[str, Any] = json.loads(json.dumps({n: v for n, v in values.items() if not is_dataclass(v)}))
+    return plain
 
 
 def _append_metrics(path: Path, epoch: int, row: dict[str, Any]) -> None:

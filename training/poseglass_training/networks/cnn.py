@@ -2,7 +2,9 @@
 
 1. **Convolution**: every output pixel is a weighted sum of a small neighbourhood, with the same weights everywhere.
 2. **Non-linearity**: ReLU keeps what is positive. Without it, any number of convolutions would collapse into one.
-3. **Pooling**: of every 2x2 pixels the largest survives, so the next convolution sees twice as far.
+   Tanh and sigmoid, which came before it, flatten out on both sides, and gradients fade in them.
+3. **Pooling**: of every 2x2 pixels the largest survives, so the next convolution sees twice as far. Their average would
+   do that too, but thins out what only one of them has found.
 4. **Fully connected**: every output is a weighted sum of *all* the inputs it is given.
 
 Stages of 1-3 repeat until a cell covers 32 x 32 pixels; then 4 turns the features of each cell, and nothing else, into
@@ -14,12 +16,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 HEATMAP_STRIDE = 4
+
+ActivationName = Literal["relu", "tanh", "sigmoid"]
+ACTIVATIONS: dict[ActivationName, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+"""Operation 2 by name."""
+
+PoolingName = Literal["max", "average"]
+POOLINGS: dict[PoolingName, type[nn.MaxPool2d | nn.AvgPool2d]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+"""Operation 3 by name."""
+
+
+def check_operations(activation: str, pooling: str) -> None:
+    """ValueError where there is no such activation or pooling."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, not {pooling!r}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,8 @@ class CnnConfig:
         convolutions: convolutions in each stage, one number a stage.
         hidden: width of the fully connected layer.
         input_size: (height, width) of the crops in pixels; each divisible by 2**len(widths).
+        activation: "relu", "tanh" or "sigmoid".
+        pooling: "max" or "average".
     """
 
     joints: int
@@ -39,6 +60,8 @@ class CnnConfig:
     convolutions: tuple[int, ...] = (1, 2, 2, 2, 3)
     hidden: int = 512
     input_size: tuple[int, int] = (256, 256)
+    activation: ActivationName = "relu"
+    pooling: PoolingName = "max"
 
     def __post_init__(self) -> None:
         step = 2 ** len(self.widths)
@@ -50,23 +73,28 @@ class CnnConfig:
             )
         if any(side < step or side % step for side in self.input_size):
             raise ValueError(f"input_size {self.input_size} must be multiples of {step} (2 ** stages)")
+        check_operations(self.activation, self.pooling)
 
 
 class Stage(nn.Module):
-    """Convolutions, each followed by batch normalisation (so that deep stacks train) and ReLU; then pooling."""
+    """Convolutions, each followed by batch normalisation (so that deep stacks train) and activation; then pooling."""
 
-    def __init__(self, inputs: int, outputs: int, convolutions: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, convolutions: int, activation: ActivationName, pooling: PoolingName
+    ) -> None:
         super().__init__()
         channels = [inputs] + [outputs] * convolutions
         self.convolutions = nn.ModuleList(
             nn.Conv2d(a, b, kernel_size=3, padding=1, bias=False) for a, b in pairwise(channels)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(convolutions))
+        self.activation = ACTIVATIONS[activation]()
+        self.pool = POOLINGS[pooling](kernel_size=2)
 
     def forward(self, x: Tensor) -> Tensor:  # [N, inputs, h, w] -> [N, outputs, h/2, w/2]
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = F.relu(norm(convolution(x)))  # operations 1 and 2
-        return F.max_pool2d(x, kernel_size=2)  # operation 3
+            x = self.activation(norm(convolution(x)))  # operations 1 and 2
+        return self.pool(x)  # type: ignore[no-any-return]  # operation 3
 
 
 class Cnn(nn.Module):
@@ -86,10 +114,12 @@ class Cnn(nn.Module):
         self.config = config
         channels = (3, *config.widths)
         self.stages_ = nn.ModuleList(
-            Stage(a, b, n) for a, b, n in zip(channels, channels[1:], config.convolutions, strict=False)
+            Stage(a, b, n, config.activation, config.pooling)
+            for a, b, n in zip(channels, channels[1:], config.convolutions, strict=False)
         )
         self.patch = 2 ** len(config.widths) // HEATMAP_STRIDE  # heatmap cells under one feature cell, a side
         self.hidden = nn.Linear(config.widths[-1], config.hidden)
+        self.activation = ACTIVATIONS[config.activation]()
         self.output = nn.Linear(config.hidden, config.joints * self.patch**2)
 
     @property
@@ -114,7 +144,7 @@ class Cnn(nn.Module):
         for stage in self.stages_:
             x = stage(x)
         x = x.permute(0, 2, 3, 1)  # [N, h, w, C]: a fully connected layer takes the features of a cell as one vector
-        features = F.relu(self.hidden(x))  # operation 4: [N, h, w, hidden]
+        features = self.activation(self.hidden(x))  # operation 4: [N, h, w, hidden]
         x = self.output(features)  # and again: [N, h, w, J * patch * patch]
         heatmaps = F.pixel_shuffle(x.permute(0, 3, 1, 2), self.patch)  # [N, J, H/4, W/4]
         return [heatmaps], features.permute(0, 3, 1, 2)

@@ -4,6 +4,7 @@ Departures from the paper:
 - channel counts scale with `features` (the paper's are those of `features=256`);
 - `extra` puts more residual modules where maps are small and multiplications few; they begin as the identity, so that
   weights trained without them can be gone on from with them;
+- `activation` and `pooling` may be others than the paper's ReLU and maximum, to compare;
 - the forward pass returns raw heatmaps ("logits"): the loss decides whether they are read as Gaussians (MSE) or as
   the logarithm of an unnormalised probability map (softmax cross-entropy).
 """
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from poseglass_training.networks.cnn import ACTIVATIONS, POOLINGS, ActivationName, PoolingName, check_operations
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class HourglassConfig:
         input_size: (height, width) of the crops in pixels; each divisible by 4 * 2**depth.
         extra: channels inside one more residual module on the way down and one on the way up, by level from the finest
             pooled one; 0, or a level left out: none.
+        activation: "relu", "tanh" or "sigmoid".
+        pooling: "max" or "average".
     """
 
     joints: int
@@ -37,6 +42,8 @@ class HourglassConfig:
     depth: int = 4
     input_size: tuple[int, int] = (256, 256)
     extra: tuple[int, ...] = ()
+    activation: ActivationName = "relu"
+    pooling: PoolingName = "max"
 
     def __post_init__(self) -> None:
         step = 4 * 2**self.depth
@@ -48,6 +55,7 @@ class HourglassConfig:
             raise ValueError(f"input_size {self.input_size} must be multiples of {step} (4 x 2**depth)")
         if len(self.extra) > self.depth or any(channels < 0 for channels in self.extra):
             raise ValueError(f"extra must be at most {self.depth} (depth) numbers, none negative, not {self.extra}")
+        check_operations(self.activation, self.pooling)
 
 
 class Residual(nn.Module):
@@ -55,10 +63,11 @@ class Residual(nn.Module):
 
     Args:
         inputs, outputs: channels.
+        activation: after each normalisation.
         middle: channels of the 3x3 convolution; None: half the outputs.
     """
 
-    def __init__(self, inputs: int, outputs: int, middle: int | None = None) -> None:
+    def __init__(self, inputs: int, outputs: int, activation: ActivationName, middle: int | None = None) -> None:
         super().__init__()
         middle = middle or outputs // 2
         self.norm1 = nn.BatchNorm2d(inputs)
@@ -68,11 +77,12 @@ class Residual(nn.Module):
         self.norm3 = nn.BatchNorm2d(middle)
         self.conv3 = nn.Conv2d(middle, outputs, 1)
         self.skip: nn.Module = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:  # [N, inputs, h, w] -> [N, outputs, h, w]
-        y = self.conv1(F.relu(self.norm1(x)))
-        y = self.conv2(F.relu(self.norm2(y)))
-        y = self.conv3(F.relu(self.norm3(y)))
+        y = self.conv1(self.activation(self.norm1(x)))
+        y = self.conv2(self.activation(self.norm2(y)))
+        y = self.conv3(self.activation(self.norm3(y)))
         return y + self.skip(x)  # type: ignore[no-any-return]
 
 
@@ -80,31 +90,34 @@ class Hourglass(nn.Module):
     """Pools down and nearest-upsamples over `depth` levels; every level adds its own residual skip.
 
     Args:
-        features: channels of the residual stream.
-        depth: levels.
-        extra: of `HourglassConfig`, from this level on.
+        config: of the whole network.
+        level: which of the levels this is, from 0; the others are inside it.
     """
 
-    def __init__(self, features: int, depth: int, extra: tuple[int, ...] = ()) -> None:
+    def __init__(self, config: HourglassConfig, level: int = 0) -> None:
         super().__init__()
-        self.level_skip = Residual(features, features)
-        self.down = Residual(features, features)
-        self.inner: nn.Module = Hourglass(features, depth - 1, extra[1:]) if depth > 1 else Residual(features, features)
-        self.up = Residual(features, features)
-        middle = extra[0] if extra else 0
-        self.extra_down, self.extra_up = _identity_residual(features, middle), _identity_residual(features, middle)
+        features, activation = config.features, config.activation
+        innermost = level + 1 == config.depth
+        self.level_skip = Residual(features, features, activation)
+        self.pool = POOLINGS[config.pooling](kernel_size=2)
+        self.down = Residual(features, features, activation)
+        self.inner: nn.Module = Residual(features, features, activation) if innermost else Hourglass(config, level + 1)
+        self.up = Residual(features, features, activation)
+        middle = config.extra[level] if level < len(config.extra) else 0
+        self.extra_down = _identity_residual(features, activation, middle)
+        self.extra_up = _identity_residual(features, activation, middle)
 
     def forward(self, x: Tensor) -> Tensor:  # [N, F, h, w] -> [N, F, h, w]
-        y = self.extra_down(self.down(F.max_pool2d(x, 2)))  # [N, F, h/2, w/2]
+        y = self.extra_down(self.down(self.pool(x)))  # [N, F, h/2, w/2]
         y = self.up(self.extra_up(self.inner(y)))
         return self.level_skip(x) + F.interpolate(y, scale_factor=2, mode="nearest")  # type: ignore[no-any-return]
 
 
-def _identity_residual(features: int, middle: int) -> nn.Module:
+def _identity_residual(features: int, activation: ActivationName, middle: int) -> nn.Module:
     """A residual module that adds nothing until it has been trained; a plain identity where `middle` is 0."""
     if not middle:
         return nn.Identity()
-    module = Residual(features, features, middle)
+    module = Residual(features, features, activation, middle)
     nn.init.zeros_(module.conv3.weight)
     assert module.conv3.bias is not None
     nn.init.zeros_(module.conv3.bias)
@@ -126,23 +139,23 @@ class StackedHourglass(nn.Module):
     def __init__(self, config: HourglassConfig) -> None:
         super().__init__()
         self.config = config
-        features, stacks = config.features, config.stacks
+        features, stacks, activation = config.features, config.stacks, config.activation
         self.stem = nn.Sequential(
             nn.Conv2d(3, features // 4, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(features // 4),
-            nn.ReLU(),
-            Residual(features // 4, features // 2),
-            nn.MaxPool2d(2),
-            Residual(features // 2, features // 2),
-            Residual(features // 2, features),
+            ACTIVATIONS[activation](),
+            Residual(features // 4, features // 2, activation),
+            POOLINGS[config.pooling](kernel_size=2),
+            Residual(features // 2, features // 2, activation),
+            Residual(features // 2, features, activation),
         )
-        self.hourglasses = nn.ModuleList(Hourglass(features, config.depth, config.extra) for _ in range(stacks))
+        self.hourglasses = nn.ModuleList(Hourglass(config) for _ in range(stacks))
         self.necks = nn.ModuleList(
             nn.Sequential(
-                Residual(features, features),
+                Residual(features, features, activation),
                 nn.Conv2d(features, features, 1, bias=False),
                 nn.BatchNorm2d(features),
-                nn.ReLU(),
+                ACTIVATIONS[activation](),
             )
             for _ in range(stacks)
         )
@@ -188,7 +201,7 @@ class StackedHourglass(nn.Module):
             hooks.append(module.register_forward_hook(lambda _m, _i, out: maps.__setitem__(name, out)))
 
         for i, layer in enumerate(self.stem):
-            if isinstance(layer, nn.Conv2d | Residual | nn.MaxPool2d):
+            if isinstance(layer, nn.Conv2d | Residual | nn.MaxPool2d | nn.AvgPool2d):
                 watch(f"stem.{i} {type(layer).__name__}", layer)
         for i, (hourglass, neck, head) in enumerate(zip(self.hourglasses, self.necks, self.heads, strict=True)):
             level: nn.Module = hourglass
