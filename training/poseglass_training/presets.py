@@ -96,7 +96,7 @@ PRESETS: dict[str, Preset] = {
         augmentation=replace(AUGMENTATION, coarse=0.3),
     ),
     "hourglass-s-polish": Preset(
-        HOURGLASS_S, phases=(Phase(192, 7),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
+        HOURGLASS_S, phases=(Phase(192, 10),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
     ),
     # 8.3 GMAC: two stacks of the paper's width; for a GPU.
     "hourglass-m": Preset(
