@@ -152,7 +152,7 @@ def test_a_run_from_given_weights_remembers_them(poseglass, tmp_path):
     assert again.exit_code == 0, again.output
     training = load_checkpoint(tmp_path / "second" / "best.pt").training
     assert training["init"]["command"] == load_checkpoint(tmp_path / "first" / "best.pt").training["command"]
-    assert training["command"].endswith("--init best.pt")
+    assert training["command"].endswith("--init first/best.pt")
     assert re.match(r"(\d+) of \1 tensors taken$", again.stderr.splitlines()[0])
 
 

@@ -100,7 +100,7 @@ def train(
         command = ["poseglass", "train", "--preset", preset, "--data", _portable(data)]
         command += ["--images", _portable(str(images))] if images else []
         command += ["--dev", _portable(str(dev))] if dev else []
-        command += ["--out", _portable(str(out)), "--seed", str(seed)]
+        command += ["--out", _portable(str(out), 1), "--seed", str(seed)]
         command += ["--init", _portable(init)] if init else []
         command += [part for kind in fix or [] for part in ("--fix", kind)]
         command += ["--scenes", _portable(str(scenes))] if scenes else []
@@ -234,9 +234,10 @@ def _measurable(data: KeypointData) -> bool:
     return bool(np.isfinite(reference_lengths(data.skeleton, truth, visible, boxes)).any())
 
 
-def _portable(path: str) -> str:
-    """A path as it goes into a checkpoint: not with the folders of the machine it was trained on."""
-    return Path(path).name if Path(path).is_absolute() else path
+def _portable(path: str, kept: int = 2) -> str:
+    """A path as it goes into a checkpoint: of one outside the working folder, only the last parts."""
+    parts = Path(path).parts
+    return "/".join(parts[-kept:]) if Path(path).is_absolute() or ".." in parts else path
 
 
 def _commit() -> str | None:
