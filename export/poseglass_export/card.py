@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poseglass_core.manifest import Manifest
@@ -38,17 +38,11 @@ def model_card(manifest: Manifest, notes: str = "") -> str:
             ("precision", manifest.precision),
         ),
         "## How it was made",
-        _table(
-            *(("data", _data(part)) for part in training.get("data", ())),
-            ("preset", training.get("preset")),
-            ("seed", training.get("seed")),
-            ("epochs", training.get("epochs")),
-            ("commit", training.get("commit")),
-            ("best on dev", _number(training.get("best_dev_pck"))),
-        ),
-        f"```\n{training['command']}\n```" if training.get("command") else "",
+        _table(*(("data", _data(part)) for part in training.get("data", ()))),
+        *_runs(training),
         "## How good it is" if manifest.evaluation else "",
         *(_evaluation(row) for row in manifest.evaluation),
+        *_calibration(training.get("calibration", {})),
         "## How exact the export is",
         _table(*((name.replace("_", " "), _number(value)) for name, value in manifest.parity.items())),
         notes,
@@ -61,19 +55,81 @@ def _data(part: Mapping[str, Any]) -> str:
     return f"{part['name']}{people} ({part['licence']})"
 
 
+def _runs(training: Mapping[str, Any]) -> list[str]:
+    """The runs that the weights went through, the first one first: each started from the weights of the one before."""
+    runs = [training]
+    while "init" in runs[0]:
+        runs.insert(0, runs[0]["init"])
+    rows = [
+        (
+            run.get("preset", ""),
+            run.get("seed", ""),
+            f"{run.get('epoch', run.get('epochs', ''))} of {run.get('epochs', '')}",
+            _dev(run.get("best_dev_pck")),
+            run.get("commit") or "–",
+        )
+        for run in runs
+    ]
+    commands = [run["command"] for run in runs if run.get("command")]
+    return [
+        _wide_table(("preset", "seed", "epochs", "dev PCK@0.2", "commit"), rows),
+        "```\n" + "\n".join(commands) + "\n```" if commands else "",
+    ]
+
+
+def _dev(pck: float | None) -> str:
+    """Of a run that was left before its final input size there is none."""
+    return "–" if pck is None or pck < 0 else f"{pck:.1f}"
+
+
+def _calibration(made: Mapping[str, Any]) -> list[str]:
+    """How presence did on pictures that were held out."""
+    presence = made.get("presence", {})
+    if not presence:
+        return []
+    rows = [(name, row["person"], row["nobody"], row["crops"]) for name, row in presence.items()]
+    return [
+        "Presence, percent right at 0.5 on crops of pictures that it was not fitted to:",
+        _wide_table(("data", "a person", "nobody", "crops"), rows),
+    ]
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    """How far scores can be believed, with a diagram that any reader of Markdown shows."""
+    total = sum(count for _, _, count in scores["bins"])
+    rows = [
+        (f"{score:.2f}", f"{100 * share:.0f} %", _bar(share), f"{100 * count / total:.0f} %")
+        for score, share, count in scores["bins"]
+    ]
+    return (
+        f"Scores on the same people: expected calibration error {scores['expected_calibration_error']:.3f}, area under "
+        f"ROC {_number(scores['roc_auc'])}, Brier {scores['brier']:.3f} (joint rates alone "
+        f"{scores['brier_of_rates']:.3f}).\n\n" + _wide_table(("mean score", "right", "", "of all joints"), rows)
+    )
+
+
+def _bar(share: float) -> str:
+    full = round(20 * share)
+    return f"`{'█' * full}{'·' * (20 - full)}`"
+
+
 def _evaluation(row: Mapping[str, Any]) -> str:
     low, high = row.get("interval", (float("nan"), float("nan")))
     head = f"{row['data']}: {row['protocol']}. **{row['pck']:.1f}** (95 % interval {low:.1f} – {high:.1f})"
     if "people" in row:
         head += f", {row['people']} people, {row['left_out']} left out for want of a reference length"
     joints = row.get("per_joint", {})
-    return f"{head}.\n\n" + _table(*((name, f"{rate:.1f}") for name, rate in joints.items()), head=("joint", "PCK@0.2"))
+    table = _table(*((name, f"{rate:.1f}") for name, rate in joints.items()), head=("joint", "PCK@0.2"))
+    return "\n\n".join([f"{head}.", table, *([_scores(row["scores"])] if row.get("scores") else [])])
 
 
 def _table(*rows: tuple[str, Any], head: tuple[str, str] = ("", "")) -> str:
-    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in rows if value not in (None, "")]
-    return "\n".join(lines)
+    return _wide_table(head, [(name, value) for name, value in rows if value not in (None, "")])
+
+
+def _wide_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 def _number(value: Any) -> Any:

@@ -201,7 +201,21 @@ def test_a_measured_model_says_how_good_it_is_and_gets_a_card(tmp_path, tiny_che
     assert "do as you like" in card
     assert f"**{row['pck']:.1f}**" in card
     assert "| joint error | " in card
+    assert f"expected calibration error {row['scores']['expected_calibration_error']:.3f}" in card
+    assert card.count("█") == sum(round(20 * share) for _, share, _ in row["scores"]["bins"])
     assert card.endswith("All of them.\n")
+
+
+def test_a_card_tells_every_run_the_weights_went_through(tiny_checkpoint_path):
+    checkpoint = load_checkpoint(tiny_checkpoint_path)
+    first = {"preset": "a", "seed": 1, "epochs": 9, "epoch": 4, "best_dev_pck": -1.0, "command": "train a"}
+    last = {"preset": "b", "seed": 2, "epochs": 3, "best_dev_pck": 51.2, "command": "train b", "commit": "c0ffee"}
+    presence = {"figures": {"person": 97.5, "nobody": 91.0, "crops": 40}}
+    training = {**last, "init": first, "calibration": {"presence": presence}}
+    card = model_card(manifest_of(replace(checkpoint, training=training, epoch=2), "m"))
+    assert "| a | 1 | 4 of 9 | – | – |\n| b | 2 | 2 of 3 | 51.2 | c0ffee |" in card
+    assert "train a\ntrain b\n" in card
+    assert "| figures | 97.5 | 91.0 | 40 |" in card
 
 
 def test_the_command(tmp_path, tiny_checkpoint_path):

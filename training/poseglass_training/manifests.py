@@ -50,7 +50,7 @@ def manifest_of(
             if checkpoint.calibration
             else {"meaning": "peak"}
         ),
-        training=checkpoint.training,
+        training={**checkpoint.training, "epoch": checkpoint.epoch},
         evaluation=tuple(checkpoint.evaluation),
         parity=dict(parity or {}),
         weights_licence=f"as the data they were trained on ({licences})" if licences else "unknown",
