@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import struct
 import subprocess
 import tempfile
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import poseglass_models
+from machine import processor
 from poseglass_core.files import write_whole
 from poseglass_core.geometry import Affine, Box, box_around, crop_affine, invert, transform, warp
 from poseglass_core.metrics import LIMB_JOINTS, PckResult
@@ -287,13 +287,6 @@ def pin(threads: int) -> None:
     os.sched_setaffinity(0, here[:threads])
 
 
-def machine() -> str:
-    """The processor's name and how many of them the machine has."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} processors"
-
-
 @dataclass(frozen=True)
 class Report:
     """All of a run.
@@ -385,7 +378,7 @@ def main(
         typer.echo(f"mediapipe_pck: {error}", err=True)
         raise typer.Exit(2) from None
     differences = [difference(score, scores[-1]) for score in scores[:-1]]
-    report = Report(mode, padding if mode is Mode.box else None, scores, differences, machine(), threads)
+    report = Report(mode, padding if mode is Mode.box else None, scores, differences, processor(), threads)
     report.show(Console(soft_wrap=True, highlight=False))
     if as_json is not None:
         write_whole(as_json, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())

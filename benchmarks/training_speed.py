@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import platform
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,11 +20,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from machine import processor
 from poseglass_core.files import write_whole
 from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
 from poseglass_training.batches import CropDataset, Stopwatch, crop_batches
 from poseglass_training.crops import PhotoCrops, SampleSource
-from poseglass_training.devices import DeviceError, bf16_pays, pick_device
+from poseglass_training.devices import DeviceError, bf16_pays, keep_freed_memory, pick_device
 from poseglass_training.loop import train_epoch
 from poseglass_training.networks import build
 from poseglass_training.presets import PRESETS, Preset
@@ -140,10 +139,8 @@ def crops_of(preset: Preset, data: KeypointData | None) -> SampleSource:
 
 
 def machine(device: torch.device) -> str:
-    """The card's or the processor's name, and how many processors the machine has."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    host = f"{names[0] if names else platform.machine()}, {os.cpu_count()} processors"
+    """The card's name, where there is one, and the processor's."""
+    host = processor()
     return f"{torch.cuda.get_device_name(device)}, {host}" if device.type == "cuda" else host
 
 
@@ -169,6 +166,7 @@ def main(
             if name not in PRESETS:
                 raise ValueError(f"--preset: no preset is called {name!r}; there are: {', '.join(PRESETS)}")
         place = pick_device(device)
+        keep_freed_memory()  # as `poseglass train` does
         people = load_coco(data, images) if data else None
         if threads is not None:
             torch.set_num_threads(threads)
