@@ -44,7 +44,8 @@ class Manifest:
         stride: crop pixels a heatmap cell.
         outputs: names of the graph's outputs.
         heatmap_activation: "softmax" (each map sums to 1), "sigmoid" or "clip" (each cell 0 ... 1).
-        decoder: {"name", "epsilon"} of the decoder in the graph.
+        decoder: {"name", "epsilon"} of the decoder in the graph; "smoothing": how far, in cells, the heatmaps that it
+            decodes, which are those that are returned, were smoothed before.
         score: {"meaning": "peak" or "calibrated", "calibration": of `Calibration`, where calibrated}.
         precision: of the weights, e.g. "float32".
         training: data sets with licences, preset, seed, commit, epochs.

@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from poseglass_core.calibration import Calibration
+from poseglass_core.decode import decode
 from poseglass_core.manifest import METADATA_KEY, ManifestError, parse_manifest
 from poseglass_core.skeleton import LSP
 from poseglass_export.card import model_card
@@ -183,6 +184,18 @@ def test_the_manifest_is_the_checkpoints(tiny_model_path, tiny_checkpoint_path):
     assert manifest["box_padding"] == checkpoint.box_padding
     assert manifest["input"] == {"height": 64, "width": 64}
     assert manifest["architecture"] == "hourglass"
+
+
+def test_smoothed_heatmaps_are_exported_and_are_what_is_decoded(tmp_path, tiny_checkpoint_path, tiny_model_path):
+    checkpoint = replace(load_checkpoint(tiny_checkpoint_path), smoothing=1.5)
+    checkpoint.save(tmp_path / "smooth.pt")
+    manifest = export_model(tmp_path / "smooth.pt", tmp_path / "smooth.onnx")
+    assert manifest.decoder["smoothing"] == 1.5
+    crops = gate_pictures(8, (64, 64), 1.25)
+    plain, smooth = (load_engine(path).run(crops) for path in (tiny_model_path, tmp_path / "smooth.onnx"))
+    assert smooth.heatmaps.max() < plain.heatmaps.max()
+    joints, _ = decode(smooth.heatmaps, manifest.decoder["epsilon"], manifest.stride)
+    assert np.abs(joints - smooth.joints).max() < 0.01
 
 
 def test_a_measured_model_says_how_good_it_is_and_gets_a_card(tmp_path, tiny_checkpoint_path):

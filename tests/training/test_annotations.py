@@ -79,6 +79,19 @@ def broken(change):
         (lambda _: "{", "not a readable JSON file"),
         (lambda _: "[]", "not COCO keypoint JSON"),
         (broken(lambda c: c.pop("images")), "not COCO keypoint JSON .*images"),
+        (broken(lambda c: c["images"][2].pop("file_name")), r"images\.2: 'file_name' is a required property"),
+        (broken(lambda c: c["images"][2].update(id=17)), "images: id 17 is used more than once"),
+        (broken(lambda c: c["annotations"][2].update(id="x")), r"annotations\.2\.id: 'x' is not of type 'integer'"),
+        (broken(lambda c: c["annotations"][2].update(id=17)), "annotations: id 17 is used more than once"),
+        (broken(lambda c: c["annotations"][2].update(category_id=9)), "annotation 19: category_id 9 is not in"),
+        (broken(lambda c: c["info"].update(keypoint_offset=[float("nan"), 0])), "keypoint_offset: must be two finite"),
+        (broken(lambda c: c["info"].update(keypoint_offset=[0, 0, 0])), r"keypoint_offset: \[0, 0, 0\] is too long"),
+        (broken(lambda c: c["categories"][0].update(keypoints="abc")), "'abc' is not of type 'array'"),
+        (
+            broken(lambda c: c["categories"][0].update(flip_pairs=[["right_hip", "left_knee"]])),
+            "flip_pairs: right_hip changes places with left_hip, not with left_knee",
+        ),
+        (lambda _: "[" * 100_000, "not a readable JSON file"),
         (broken(lambda c: c["categories"][0].pop("keypoints")), "no category lists `keypoints`"),
         (broken(lambda c: c["categories"][0]["keypoints"].__setitem__(1, "right_ankle")), "holds a name twice"),
         (broken(lambda c: c["categories"][0].update(skeleton=[[0, 1]])), "count the keypoints from 1"),
@@ -87,6 +100,10 @@ def broken(change):
             broken(lambda c: c["annotations"][3]["keypoints"].__setitem__(0, float("nan"))),
             "annotation 20 .*finite",
         ),
+        (broken(lambda c: c["annotations"][3]["keypoints"].__setitem__(0, 10**400)), "annotation 20 .*list of numbers"),
+        (broken(lambda c: c["annotations"][3]["keypoints"].__setitem__(0, 1e300)), "annotation 20 .*finite"),
+        (broken(lambda c: c["annotations"][3]["keypoints"].__setitem__(2, -1)), "annotation 20 has a keypoint whose v"),
+        (broken(lambda c: c["annotations"][3].update(bbox=None)), "annotation 20: bbox must be four numbers"),
         (broken(lambda c: c["annotations"][3].update(image_id=99)), "annotation 20 is of image 99"),
         (broken(lambda c: c["annotations"][3].update(bbox=[0, 0, 0, 5])), "annotation 20: bbox width must be greater"),
     ],
@@ -146,6 +163,35 @@ def test_labels_on_the_edge_are_inside_and_beyond_it_are_not(tmp_path, content, 
     assert [(problem.kind, problem.id) for problem in problems] == [("outside", 17)]
     assert "right_knee outside" in problems[0].text
     assert data.people[0].visible[:2].tolist() == [True, False]
+
+
+def test_a_box_away_from_its_picture_is_a_problem_and_can_be_drawn_anew(tmp_path, content, figures_file):
+    content["annotations"][0]["bbox"] = [5000, 5000, 10, 10]
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content))
+    data, problems = audit(path, figures_file.parent / "images")
+    assert [(problem.kind, problem.id) for problem in problems] == [("box", 17)]
+    assert data.people[0].box == box_around(data.people[0].joints[data.people[0].visible])
+
+
+@pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg", "n" * 5000])
+def test_names_that_no_file_can_have_are_pictures_that_cannot_be_read(tmp_path, content, figures_file, name):
+    content["images"][0]["file_name"] = name
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content))
+    _, problems = audit(path, figures_file.parent / "images")
+    assert [(problem.kind, problem.id) for problem in problems] == [("picture", 17)]
+
+
+def test_annotations_of_another_category_are_passed_over(tmp_path, content):
+    content["categories"].append({"id": 2, "name": "dog", "keypoints": ["nose"]})
+    content["annotations"][0].update(category_id=2, keypoints=[1, 2, 2])
+    assert [person.id for person in read(tmp_path, content).people] == list(range(18, 25))
+
+
+def test_a_byte_order_mark_is_nothing(tmp_path, content, figures_file):
+    (tmp_path / "bom.json").write_text(json.dumps(content), "utf-8-sig")
+    assert len(load_coco(tmp_path / "bom.json").people) == 8
 
 
 def test_missing_files_and_folders_are_named(tmp_path, figures_file):

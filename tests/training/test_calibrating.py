@@ -1,4 +1,4 @@
-"""What is fitted to a trained network: presence and calibrated scores."""
+"""What is fitted to a trained network: smoothing, calibrated scores and presence."""
 
 import pytest
 import torch
@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 from poseglass_core.geometry import Box
 from poseglass_training import commands
 from poseglass_training.annotations import load_coco
-from poseglass_training.calibrating import PresenceSource, calibrate, fit_presence
+from poseglass_training.calibrating import SMOOTHINGS, calibrate, fit_smoothing
 from poseglass_training.checkpoint import load_checkpoint
 from poseglass_training.networks.presence import Presence, pool
+from poseglass_training.presence import PresenceSource, fit_presence
 from poseglass_training.scenes import Scene, load_scenes
 from poseglass_training.synthetic import SyntheticCrops, Variety
 
@@ -47,6 +48,15 @@ def test_presence_reads_mean_and_maximum():
     assert 0 < Presence(2)(features).item() < 1
 
 
+def test_smoothing_is_what_is_best_on_dev(checkpoint):
+    people = SyntheticCrops(24, 1.25, 5, variety=Variety(facing=20, turn=5, turned=0))
+    fitted, rates = fit_smoothing(checkpoint, people)
+    assert tuple(rates) == SMOOTHINGS
+    assert rates[fitted.smoothing] == max(rates.values())
+    assert len(set(rates.values())) > 1
+    assert all(torch.equal(tensor, fitted.weights[name]) for name, tensor in checkpoint.weights.items())
+
+
 def test_calibrated_scores_are_probabilities(checkpoint):
     people = SyntheticCrops(24, 1.25, 5, variety=Variety(facing=20, turn=5, turned=0))
     fitted, judged = calibrate(checkpoint, people, "figures")
@@ -69,6 +79,8 @@ def test_the_command_line(checkpoint, figures_file, scenes_file, tmp_path):
     written = load_checkpoint(tmp_path / "out.pt")
     assert written.presence
     assert written.calibration is not None
+    smoothing = written.training["calibration"]["smoothing"]
+    assert smoothing[f"{written.smoothing:g}"] == max(smoothing.values())
     assert written.training["calibration"]["presence"].keys() == {"figures", scenes_file.parent.name}
     assert load_checkpoint(tmp_path / "m.pt").calibration is None
 

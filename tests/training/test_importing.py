@@ -143,3 +143,50 @@ def test_other_matlab_files_are_refused(import_, tmp_path):
         assert message in result.stderr
     named, _ = import_("lsp", tmp_path / "other.mat", "--joints", "a,b")
     assert "text files" in named.stderr
+
+
+def test_the_input_is_not_overwritten(import_, tmp_path):
+    (tmp_path / "out.json").write_text("a.jpg 10 10 80 140 30 40 50 60\n")
+    result, out = import_("text", tmp_path / "out.json", "--joints", "a,b")
+    assert result.exit_code == 2
+    assert "is the input; name another file" in result.stderr
+    assert out.read_text() == "a.jpg 10 10 80 140 30 40 50 60\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"people": np.zeros(3)}, "holds no variable `joints`"),
+        ({"joints": "hello"}, "`joints` must be an array of numbers"),
+        ({"joints": {"x": 1}}, "`joints` must be an array of numbers"),
+        ({"joints": np.full((3, 14, 2), np.nan)}, "not at a finite number of pixels"),
+    ],
+)
+def test_matlab_files_of_something_else_are_refused_in_one_line(import_, tmp_path, variables, message):
+    savemat(tmp_path / "joints.mat", variables)
+    result, out = import_("lsp", tmp_path / "joints.mat")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert not out.exists()
+
+
+def test_names_in_lines_of_text_may_have_spaces_in_quotes_and_a_byte_order_mark(import_, tmp_path):
+    (tmp_path / "lines.txt").write_text('"my a.jpg" 10 10 80 140 30 40 50 60\n', "utf-8-sig")
+    _, out = import_("text", tmp_path / "lines.txt", "--joints", "a,b")
+    assert json.loads(out.read_text())["images"][0]["file_name"] == "my a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.jpg 80 10 10 140 30 40 50 60", "line 1: x_max and y_max of the box must be beyond"),
+        ("a.jpg 10 10 80 140 inf 40 50 60", "line 1 has a number that is not a finite number"),
+        ('"a.jpg 10 10 80 140 30 40 50 60', "line 1: No closing quotation"),
+    ],
+)
+def test_lines_that_cannot_be_meant_are_refused(import_, tmp_path, line, message):
+    (tmp_path / "lines.txt").write_text(line + "\n")
+    result, out = import_("text", tmp_path / "lines.txt", "--joints", "a,b")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not out.exists()

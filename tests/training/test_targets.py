@@ -6,7 +6,7 @@ import torch
 
 from poseglass_core.decode import decode as numpy_decode
 from poseglass_training.decoder import EPSILON, decode
-from poseglass_training.targets import LOSSES, activate, gaussian_targets, mse_loss, sigmoid_loss, softmax_loss
+from poseglass_training.targets import LOSSES, activate, gaussian_targets, mse_loss, sigmoid_loss, smooth, softmax_loss
 
 
 def some_joints(count=200, side=128.0):
@@ -106,3 +106,27 @@ def test_a_target_of_zeros_is_met_by_a_flat_heatmap(loss):
         raw = (raw - 30 * gradient).detach().requires_grad_()
     heatmaps = activate(raw.detach(), loss)
     assert float(heatmaps.amax() - heatmaps.amin()) < 0.01
+
+
+def test_smoothing_keeps_every_sum_and_what_is_not_smoothed():
+    maps = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    assert smooth(maps, 0) is maps
+    for sigma in (0.5, 2.0):
+        smoothed = smooth(maps, sigma)
+        assert torch.allclose(smoothed.sum(dim=(2, 3)), maps.sum(dim=(2, 3)), rtol=1e-5)
+        assert (smoothed >= 0).all()
+        assert smoothed.std() < maps.std()
+
+
+def test_smoothing_prefers_the_middle_of_doubt_to_a_lonely_peak():
+    maps = torch.zeros(1, 1, 16, 16)
+    maps[0, 0, 3, 3] = 0.3
+    maps[0, 0, 10, 9] = maps[0, 0, 10, 11] = 0.25
+    assert divmod(int(maps.flatten().argmax()), 16) == (3, 3)
+    assert divmod(int(smooth(maps, 1.5).flatten().argmax()), 16) == (10, 10)
+
+
+def test_smoothing_moves_nothing():
+    maps = gaussian_targets(torch.tensor([[[31.3, 24.8]]]), (16, 16), 1.5)
+    before, after = (decode(smooth(maps, sigma), EPSILON["softmax"])[0] for sigma in (0.0, 1.5))
+    assert torch.allclose(before, after, atol=0.05)

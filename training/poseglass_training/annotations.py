@@ -15,6 +15,7 @@ from poseglass_core.errors import InvalidInput
 from poseglass_core.geometry import Box, box_around
 from poseglass_core.skeleton import Skeleton, mirror_name, skeleton_from_names
 from poseglass_runtime.images import image_size
+from poseglass_training.structure import structure_complaint
 
 DEV_EVERY = 17
 """Without a dev file, the people whose id is a multiple of this are held out."""
@@ -30,6 +31,9 @@ FIXES = {
 
 MARGIN = 1.0
 """Pixels; labels this far outside of their picture are rounding, not mistakes."""
+
+FARTHEST = 1e6
+"""Pixels; no picture is larger."""
 
 SHOWN = 10
 """Ids of each kind of problem in an error message; `poseglass check` shows all."""
@@ -128,12 +132,9 @@ def audit(
     if images is not None and not Path(images).is_dir():
         raise AnnotationError(f"{images}: no such folder of images")
     folder = image_folder(path) if images is None else Path(images)
-    try:
-        data, problems = _parse(path, content, folder)
-    except AnnotationError:
-        raise
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise AnnotationError(f"{path}: not COCO keypoint JSON ({type(error).__name__}: {error})") from None
+    if complaint := structure_complaint(content):
+        raise AnnotationError(f"{path}: not COCO keypoint JSON that can be used: {complaint}")
+    data, problems = _parse(path, content, folder)
     if pictures:
         data, more = _look_at_pictures(data)
         problems += more
@@ -172,10 +173,10 @@ def describe(problems: Sequence[Problem], shown: int | None = None) -> str:
 def read_json(path: Path) -> Any:
     """The content of a JSON file; AnnotationError where it is missing or broken."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise AnnotationError(f"{path}: no such annotation file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(f"{path}: not a readable JSON file ({error})") from None
 
 
@@ -189,49 +190,35 @@ def _parse(path: Path, content: dict[str, Any], folder: Path) -> tuple[KeypointD
     category = next((c for c in content["categories"] if c.get("keypoints")), None)
     if category is None:
         raise AnnotationError(f"{path}: no category lists `keypoints`; is this a detection file?")
-    names = category["keypoints"]
-    if any(not 1 <= end <= len(names) for limb in category.get("skeleton", ()) for end in limb):
-        raise AnnotationError(f"{path}: `skeleton` must count the keypoints from 1 to {len(names)}")
-    limbs = [(names[a - 1], names[b - 1]) for a, b in category.get("skeleton", ())]
-    skeleton = skeleton_from_names(names, limbs)
-    if "flip_pairs" in category:
-        skeleton = replace(skeleton, flip_pairs=tuple((str(a), str(b)) for a, b in category["flip_pairs"]))
-    else:
-        _require_pairs(path, names)
+    skeleton = _skeleton(path, category)
     info = content.get("info", {})
-    offset = np.array(info.get("keypoint_offset", (0.0, 0.0)), dtype=np.float32)
+    offset = np.array(info.get("keypoint_offset", (0.0, 0.0)))
     files = {image["id"]: folder / image["file_name"] for image in content["images"]}
     people: list[Person] = []
     problems: list[Problem] = []
     for annotation in content["annotations"]:
         if annotation.get("iscrowd") or not annotation.get("keypoints"):
             continue
-        number = annotation["id"]
-        values = np.array(annotation["keypoints"], dtype=np.float32)
-        if values.size != 3 * len(names):
-            what = f"{values.size} keypoint numbers, not 3 x {len(names)} joints"
-            problems.append(Problem("keypoints", number, f"annotation {number} has {what}"))
-            continue
-        values = values.reshape(-1, 3)
-        if not np.isfinite(values).all():
-            what = "a keypoint that is not a finite number"
-            problems.append(Problem("keypoints", number, f"annotation {number} has {what}"))
+        if annotation.get("category_id", category.get("id")) != category.get("id"):
+            continue  # of another kind
+        number, image = annotation["id"], annotation["image_id"]
+        values = _keypoints(annotation["keypoints"], len(skeleton.joints))
+        if isinstance(values, str):
+            problems.append(Problem("keypoints", number, f"annotation {number} has {values}"))
             continue
         visible = values[:, 2] > 0
         if not visible.any():
             continue
-        if annotation["image_id"] not in files:
-            what = f"image {annotation['image_id']}, which is not in `images`"
+        if image not in files:
+            what = f"image {image}, which is not in `images`"
             problems.append(Problem("picture", number, f"annotation {number} is of {what}"))
             continue
-        joints = values[:, :2] + offset
-        try:
-            box = Box(*(float(side) for side in annotation["bbox"]))
-        except ValueError as error:
-            problems.append(Problem("box", number, f"annotation {number}: bbox {error}"))
+        joints = (values[:, :2] + offset).astype(np.float32)
+        box = _box(annotation.get("bbox"))
+        if isinstance(box, str):
+            problems.append(Problem("box", number, f"annotation {number}: bbox {box}"))
             box = box_around(joints[visible])
-        image_id = annotation["image_id"] if isinstance(annotation["image_id"], int) else -1
-        people.append(Person(number, files[annotation["image_id"]], box, joints, visible, image_id))
+        people.append(Person(number, files[image], box, joints, visible, image if isinstance(image, int) else -1))
     data = KeypointData(
         name=info.get("description") or path.stem,
         skeleton=skeleton,
@@ -239,6 +226,62 @@ def _parse(path: Path, content: dict[str, Any], folder: Path) -> tuple[KeypointD
         licence=info.get("licence") or "see the data set",
     )
     return data, problems
+
+
+def _skeleton(path: Path, category: dict[str, Any]) -> Skeleton:
+    names = category["keypoints"]
+    if any(not 1 <= end <= len(names) for limb in category.get("skeleton", ()) for end in limb):
+        raise AnnotationError(f"{path}: `skeleton` must count the keypoints from 1 to {len(names)}")
+    limbs = [(names[a - 1], names[b - 1]) for a, b in category.get("skeleton", ())]
+    try:
+        skeleton = skeleton_from_names(names, limbs)
+        if "flip_pairs" not in category:
+            _require_pairs(path, names)
+            return skeleton
+        pairs = tuple((a, b) for a, b in category["flip_pairs"])
+        for a, b in (*pairs, *((b, a) for a, b in pairs)):
+            if mirror_name(a) in names and mirror_name(a) not in (a, b):
+                raise AnnotationError(f"{path}: flip_pairs: {a} changes places with {mirror_name(a)}, not with {b}")
+        return replace(skeleton, flip_pairs=pairs)
+    except AnnotationError:
+        raise
+    except ValueError as error:
+        raise AnnotationError(f"{path}: not a skeleton that can be used: {error}") from None
+
+
+def _numbers(values: Any) -> NDArray[np.float64] | None:
+    """A flat list of numbers; None where it is something else."""
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return array if array.ndim == 1 else None
+
+
+def _keypoints(values: Any, joints: int) -> NDArray[np.float64] | str:
+    """[joints, 3] x, y, v; or what is wrong with them."""
+    numbers = _numbers(values)
+    if numbers is None:
+        return "keypoints that are no list of numbers"
+    if numbers.size != 3 * joints:
+        return f"{numbers.size} keypoint numbers, not 3 x {joints} joints"
+    if not (np.abs(numbers) < FARTHEST).all():
+        return "a keypoint that is not a finite number of pixels"
+    rows = numbers.reshape(-1, 3)
+    if not np.isin(rows[:, 2], (0, 1, 2)).all():
+        return "a keypoint whose v is not 0 (not labelled), 1 (covered) or 2 (to be seen)"
+    return rows
+
+
+def _box(values: Any) -> Box | str:
+    """A box; or what is wrong with it."""
+    numbers = _numbers(values)
+    if numbers is None or numbers.size != 4:
+        return "must be four numbers: x, y, width, height"
+    try:
+        return Box(*numbers.tolist())
+    except ValueError as error:
+        return str(error)
 
 
 def _require_pairs(path: Path, names: Sequence[str]) -> None:
@@ -261,16 +304,22 @@ def _look_at_pictures(data: KeypointData) -> tuple[KeypointData, list[Problem]]:
             sizes[person.image] = _size_or_complaint(person.image)
         size = sizes[person.image]
         if isinstance(size, str):
-            problems.append(Problem("picture", person.id, f"annotation {person.id}: {person.image} {size}"))
+            shown = str(person.image).encode("utf-8", "backslashreplace").decode()
+            problems.append(Problem("picture", person.id, f"annotation {person.id}: {shown} {size}"))
             continue
         height, width = size
+        box = person.box
+        if box.x >= width or box.y >= height or box.x + box.width <= 0 or box.y + box.height <= 0:
+            what = f"bbox lies outside the picture of {width} x {height} pixels"
+            problems.append(Problem("box", person.id, f"annotation {person.id}: {what}"))
+            box = box_around(person.joints[person.visible])
         away = np.maximum(-0.5 - person.joints, person.joints - (width - 0.5, height - 0.5)).max(axis=1)
         outside = person.visible & (away > MARGIN)
         if outside.any():
             names = ", ".join(data.skeleton.joints[i] for i in np.flatnonzero(outside))
             what = f"{names} outside the picture of {width} x {height} pixels"
             problems.append(Problem("outside", person.id, f"annotation {person.id} has {what}"))
-        people.append(replace(person, visible=person.visible & ~outside))
+        people.append(replace(person, box=box, visible=person.visible & ~outside))
     return replace(data, people=people), problems
 
 
@@ -282,3 +331,5 @@ def _size_or_complaint(path: Path) -> tuple[int, int] | str:
         return f"cannot be read ({error.strerror})"
     except InvalidInput as error:
         return error.reason
+    except ValueError:
+        return "cannot be read (no file can have that name)"

@@ -39,6 +39,7 @@ class Checkpoint:
         evaluation: JSON list of results.
         presence: the state dict of `networks.presence.Presence` on this network; empty: none was trained.
         calibration: how heatmaps become scores; None: scores are peaks.
+        smoothing: sigma of the Gaussian over the heatmaps before they are decoded, in cells; see `targets.smooth`.
         resume: tensors needed only to go on training (raw weights, optimiser); empty in shipped files.
     """
 
@@ -52,6 +53,7 @@ class Checkpoint:
     evaluation: list[dict[str, Any]] = field(default_factory=list)
     presence: dict[str, Tensor] = field(default_factory=dict)
     calibration: Calibration | None = None
+    smoothing: float = 0.0
     resume: dict[str, Any] = field(default_factory=dict)
 
     def network(self) -> Network:
@@ -59,6 +61,11 @@ class Checkpoint:
         network = build(self.config)
         network.load_state_dict(self.weights)
         return network.eval()
+
+    def fast_network(self) -> Network:
+        """`network`, laid out in memory as convolutions are fastest."""
+        network: Network = self.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
 
     def rounded(self) -> Checkpoint:
         """The same with its matrices rounded to half precision, which halves the file and costs no accuracy."""
@@ -87,6 +94,7 @@ class Checkpoint:
             "training": self.training,
             "evaluation": self.evaluation,
             "calibration": self.calibration.to_json() if self.calibration else None,
+            "smoothing": self.smoothing,
         }
         temporary = path.with_name(path.name + ".tmp")
         weights = {name: _packed(tensor) for name, tensor in self.weights.items()}
@@ -112,7 +120,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         metadata = json.loads(content["json"])
         if metadata["format"] != FORMAT:
             raise CheckpointError(f"{path}: format {metadata['format']!r}, where this version reads {FORMAT!r}")
-        calibration = metadata.get("calibration")  # files of before 0.2 have neither this nor presence
+        calibration = metadata.get("calibration")  # older files have neither this nor presence nor smoothing
         return Checkpoint(
             config=config_from_json(metadata["architecture"], metadata["config"]),
             skeleton=Skeleton.from_json(metadata["skeleton"]),
@@ -124,6 +132,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             evaluation=metadata["evaluation"],
             presence=content.get("presence", {}),
             calibration=Calibration.from_json(calibration) if calibration else None,
+            smoothing=metadata.get("smoothing", 0.0),
             resume=content["resume"],
         )
     except CheckpointError:

@@ -6,7 +6,7 @@ Labels of all three count pixels from 1, as MATLAB does, unless said otherwise; 
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseglass_core.errors import InvalidInput
 from poseglass_core.geometry import box_around
 from poseglass_core.skeleton import LSP
 from poseglass_runtime.images import image_size
-from poseglass_training.annotations import AnnotationError
+from poseglass_training.annotations import FARTHEST, AnnotationError
 
 MPII_JOINTS: tuple[str, ...] = (
     "right_ankle",
@@ -66,7 +65,13 @@ def lsp_rows(path: Path) -> list[Row]:
     Raises:
         AnnotationError: the file is missing or is not one of the two.
     """
-    joints = np.asarray(_load_mat(path).get("joints", ()), dtype=np.float64)
+    variable = _load_mat(path).get("joints")
+    if variable is None:
+        raise AnnotationError(f"{path}: holds no variable `joints`; is it LSP's or LSPET's joints.mat?")
+    try:
+        joints = np.asarray(variable, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise AnnotationError(f"{path}: `joints` must be an array of numbers") from None
     if joints.ndim == 3 and joints.shape[:2] == (3, 14):
         people, digits = joints.transpose(2, 1, 0), 4
         flags = np.where(people[..., 2] > 0, HIDDEN, VISIBLE)
@@ -75,6 +80,7 @@ def lsp_rows(path: Path) -> list[Row]:
         flags = np.where(people[..., 2] > 0, VISIBLE, 0)
     else:
         raise AnnotationError(f"{path}: `joints` must be 3 x 14 x N (LSP) or 14 x 3 x N (LSPET), not {joints.shape}")
+    _require_places(path, people[..., :2][flags > 0])
     return [
         (f"im{i:0{digits}d}.jpg", np.column_stack([person[:, :2], flag]), None)
         for i, (person, flag) in enumerate(zip(people, flags, strict=True), 1)
@@ -98,6 +104,8 @@ def mpii_rows(path: Path) -> list[Row]:
         for picture in pictures[training]:
             name = str(picture.image.name)
             rows += [_mpii_row(name, person) for person in _each(picture.annorect) if _has_points(person)]
+        for _, values, box in rows:
+            _require_places(path, np.append(values[values[:, 2] > 0, :2].ravel(), box or ()))
         return rows
     except (KeyError, AttributeError, TypeError, ValueError, IndexError) as error:
         raise AnnotationError(f"{path}: not MPII's annotations ({type(error).__name__}: {error})") from None
@@ -126,6 +134,8 @@ def _has_points(person: Any) -> bool:
 def text_rows(path: Path, joints: int) -> list[Row]:
     """People of lines `image x_min y_min x_max y_max x1 y1 x2 y2 …`; a joint at negative coordinates is not labelled.
 
+    A name with spaces stands in quotes.
+
     Args:
         path: the file; empty lines and those that begin with # are passed over.
         joints: that each line must have.
@@ -134,26 +144,35 @@ def text_rows(path: Path, joints: int) -> list[Row]:
         AnnotationError: the file is missing, or a line is not of this form.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise AnnotationError(f"{path}: not a readable text file ({error})") from None
     rows: list[Row] = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        name, *words = line.split()
         try:
+            name, *words = shlex.split(line)
             values = np.array([float(word) for word in words])
         except ValueError as error:
             raise AnnotationError(f"{path}: line {number}: {error}") from None
         if len(values) != 4 + 2 * joints:
             what = f"{len(values)} numbers, not a box's 4 and 2 for each of {joints} joints"
             raise AnnotationError(f"{path}: line {number} has {what}; name the joints with --joints")
+        if not (np.abs(values) < FARTHEST).all():
+            raise AnnotationError(f"{path}: line {number} has a number that is not a finite number of pixels")
         left, top, right, bottom = (float(value) for value in values[:4])
+        if right <= left or bottom <= top:
+            raise AnnotationError(f"{path}: line {number}: x_max and y_max of the box must be beyond x_min and y_min")
         places = values[4:].reshape(-1, 2)
         flags = np.where((places >= 0).all(axis=1), VISIBLE, 0)
         rows.append((name, np.column_stack([places, flags]), [left, top, right - left, bottom - top]))
     return rows
+
+
+def _require_places(path: Path, places: NDArray[np.float64]) -> None:
+    if not (np.abs(places) < FARTHEST).all():
+        raise AnnotationError(f"{path}: a labelled joint or a box is not at a finite number of pixels")
 
 
 def coco_content(
@@ -209,17 +228,10 @@ def coco_content(
     }
 
 
-def write_coco(content: dict[str, Any], out: Path) -> None:
-    """Write JSON whole or not at all."""
-    temporary = out.with_name(out.name + ".tmp")
-    temporary.write_text(json.dumps(content), "utf-8")
-    temporary.replace(out)
-
-
 def _size(path: Path) -> dict[str, int]:
     try:
         height, width = image_size(path.read_bytes())
-    except (OSError, InvalidInput):
+    except (OSError, ValueError):  # InvalidInput is one
         return {}
     return {"width": width, "height": height}
 
@@ -233,5 +245,7 @@ def _load_mat(path: Path) -> dict[str, Any]:
     load: Callable[..., dict[str, Any]] = loadmat
     try:
         return load(path, squeeze_me=True, struct_as_record=False)
+    except NotImplementedError:
+        raise AnnotationError(f"{path}: is of MATLAB 7.3; save it there again with -v7") from None
     except Exception as error:  # scipy raises many kinds over files that are not MATLAB's
         raise AnnotationError(f"{path}: not a MATLAB file that can be read ({error})") from None

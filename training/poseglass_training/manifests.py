@@ -44,7 +44,7 @@ def manifest_of(
         stride=STRIDE,
         outputs=OUTPUTS + (("presence",) if checkpoint.presence else ()),
         heatmap_activation=ACTIVATIONS[checkpoint.loss],
-        decoder={"name": DECODER, "epsilon": EPSILON[checkpoint.loss]},
+        decoder={"name": DECODER, "epsilon": EPSILON[checkpoint.loss], "smoothing": checkpoint.smoothing},
         score=(
             {"meaning": "calibrated", "calibration": checkpoint.calibration.to_json()}
             if checkpoint.calibration

@@ -9,7 +9,7 @@ from poseglass_training.checkpoint import Checkpoint
 from poseglass_training.decoder import EPSILON, calibrated_scores, decode
 from poseglass_training.networks import Network
 from poseglass_training.networks.presence import Presence
-from poseglass_training.targets import LossName, activate
+from poseglass_training.targets import LossName, activate, smooth
 
 
 class ServedModel(nn.Module):
@@ -20,6 +20,7 @@ class ServedModel(nn.Module):
         loss: how the raw heatmaps are read.
         presence: tells crops with a person from others; None: the contract's optional output is left out.
         calibration: how heatmaps become scores; None: a score is the heatmap's peak.
+        smoothing: sigma of the Gaussian over the heatmaps, in cells.
     """
 
     def __init__(
@@ -28,10 +29,11 @@ class ServedModel(nn.Module):
         loss: LossName,
         presence: Presence | None = None,
         calibration: Calibration | None = None,
+        smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.network, self.loss = network, loss
-        self.presence, self.calibration = presence, calibration
+        self.presence, self.calibration, self.smoothing = presence, calibration, smoothing
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Pixels to joints.
@@ -45,7 +47,7 @@ class ServedModel(nn.Module):
         """
         x = image.permute(0, 3, 1, 2).float() * (2 / 255) - 1
         stacks, features = self.network.with_features(x)
-        heatmaps = activate(stacks[-1], self.loss)
+        heatmaps = smooth(activate(stacks[-1], self.loss), self.smoothing)
         joints, scores = decode(heatmaps, EPSILON[self.loss])
         if self.calibration is not None:
             scores = calibrated_scores(heatmaps, self.calibration)
@@ -57,4 +59,5 @@ class ServedModel(nn.Module):
 def served_model(checkpoint: Checkpoint) -> ServedModel:
     """The contract around a checkpoint, in float32, ready to infer."""
     presence = checkpoint.presence_network()
-    return ServedModel(checkpoint.network(), checkpoint.loss, presence, checkpoint.calibration).eval()
+    calibration, smoothing = checkpoint.calibration, checkpoint.smoothing
+    return ServedModel(checkpoint.network(), checkpoint.loss, presence, calibration, smoothing).eval()

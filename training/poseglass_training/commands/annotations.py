@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from poseglass_core.files import write_whole
 from poseglass_core.skeleton import LSP
 from poseglass_training.annotations import AnnotationError, audit, image_folder
 from poseglass_training.annotations import describe as describe_problems
@@ -60,7 +62,7 @@ def check(
                 typer.echo(f"{mended}: the same with these exchanged; train on it with --images where the pictures are")
     except (AnnotationError, ModelUnusable) as error:
         raise refusal("check", str(error)) from None
-    if problems:
+    if problems or not found.people:
         raise typer.Exit(FAILED)
 
 
@@ -102,11 +104,14 @@ def import_annotations(
         lsp_rows,
         mpii_rows,
         text_rows,
-        write_coco,
     )
 
     names, limbs, offset = MPII_JOINTS, MPII_LIMBS, FROM_ONE
     try:
+        if out.exists() and file.exists() and out.samefile(file):
+            raise AnnotationError(f"--out {out} is the input; name another file, so that it is kept")
+        if out.is_dir():
+            raise AnnotationError(f"--out {out} is a folder; name a file")
         if kind is not Format.text and (joints or count_from):
             raise AnnotationError("--joints and --count-from are for text files: a .mat file has its own")
         if kind is Format.lsp:
@@ -122,7 +127,7 @@ def import_annotations(
         if not out.parent.is_dir():
             raise AnnotationError(f"{out.parent}: no such folder to write into")
         folder = images or image_folder(out)
-        write_coco(coco_content(rows, file.stem, names, limbs, folder, offset), out)
+        write_whole(out, json.dumps(coco_content(rows, file.stem, names, limbs, folder, offset)).encode())
     except AnnotationError as error:
         raise refusal("import", str(error)) from None
     except ModuleNotFoundError as error:

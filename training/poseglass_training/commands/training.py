@@ -167,14 +167,15 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(metavar="FILE.pt", help="Write here instead.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the crops.")] = 0,
 ) -> None:
-    """Make scores probabilities, and learn to tell crops with a person from crops without.
+    """Make scores probabilities, learn to tell crops with a person from crops without, and smooth heatmaps.
 
     The network's own weights stay as they are, but for their last bits: they are rounded to half precision, which
     halves the file.
     """
     from poseglass_training.calibrating import calibrate as fit_scores
-    from poseglass_training.calibrating import describe, fit_presence, presence_sources
+    from poseglass_training.calibrating import fit_smoothing
     from poseglass_training.checkpoint import CheckpointError, load_checkpoint
+    from poseglass_training.presence import describe, fit_presence, presence_sources
 
     try:
         loaded = load_checkpoint(checkpoint).rounded()
@@ -182,15 +183,22 @@ def calibrate(
         if learn.skeleton.joints != loaded.skeleton.joints:
             raise AnnotationError(f"{data}: has other joints than {checkpoint}")
         plain = PhotoCrops(select.people, select.skeleton, loaded.box_padding)
+        loaded, rates = fit_smoothing(loaded, plain)
         loaded, fit = fit_scores(loaded, plain, f"dev of {learn.name}")
         loaded, report = fit_presence(loaded, presence_sources(learn, select, scenes), seed)
     except (AnnotationError, CheckpointError, ValueError) as error:
         raise refusal("calibrate", str(error)) from None
-    made = {"scores": fit.to_json(), "presence": report}
+    smoothing = {f"{sigma:g}": rate for sigma, rate in rates.items()}
+    made = {"smoothing": smoothing, "scores": fit.to_json(), "presence": report}
     target = out or checkpoint
     replace(loaded, training={**loaded.training, "calibration": made}).save(target)
+    chosen = f"{loaded.smoothing:g}"
     typer.echo(
-        f"{target}: scores on dev, cross-fitted: calibration error {fit.expected_calibration_error:.3f}, "
+        f"{target}: heatmaps smoothed by {chosen} cells: PCK@0.2 on dev {smoothing[chosen]:.1f}, unsmoothed "
+        f"{smoothing['0']:.1f}"
+    )
+    typer.echo(
+        f"scores on dev, cross-fitted: calibration error {fit.expected_calibration_error:.3f}, "
         f"area under ROC {fit.roc_auc:.3f}, Brier {fit.brier:.3f} (joint rates alone {fit.brier_of_rates:.3f})"
     )
     typer.echo(describe(report))

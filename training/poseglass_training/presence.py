@@ -1,0 +1,149 @@
+"""Presence, fitted to a trained network whose own weights stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from poseglass_training.annotations import KeypointData
+from poseglass_training.calibrating import BATCH
+from poseglass_training.checkpoint import Checkpoint
+from poseglass_training.loop import normalise
+from poseglass_training.networks.presence import Presence, pool
+from poseglass_training.scenes import Scene, draw_crops, load_scenes, scenes_of, split
+
+PRESENCE_EPOCHS, PRESENCE_BATCH = 60, 256
+
+PEOPLE_EVERY, SCENE_CROPS = 3, 10
+"""Labelled pictures taken, one in so many; crops of either kind from each COCO picture."""
+
+
+@dataclass(frozen=True)
+class PresenceSource:
+    """Where crops with and without people come from.
+
+    Attributes:
+        name: of the data.
+        learn, held_out: scenes to fit to, and to report on.
+        each: crops of either kind a scene.
+    """
+
+    name: str
+    learn: Sequence[Scene]
+    held_out: Sequence[Scene]
+    each: int = 1
+
+
+def fit_presence(
+    checkpoint: Checkpoint, sources: Sequence[PresenceSource], seed: int = 0
+) -> tuple[Checkpoint, dict[str, dict[str, Any]]]:
+    """Train the network that tells crops with a person from crops without.
+
+    Args:
+        checkpoint: the pose network, whose features are read and whose weights stay as they are.
+        sources: each should hold both kinds; sources and kinds count alike, however many crops they have.
+        seed: of the crops, the first weights and the order.
+
+    Returns:
+        The checkpoint with its presence network; and source -> {"person", "nobody": percent right of the held-out
+        crops of that kind, "crops": their number}.
+
+    Raises:
+        ValueError: there are no crops of one of the two kinds.
+    """
+    torch.manual_seed(seed)
+    learn = [_pooled(checkpoint, source.learn, source.each, seed) for source in sources]
+    pooled, person = torch.cat([x for x, _ in learn]), torch.cat([y for _, y in learn])
+    if not person.any() or person.all():
+        raise ValueError("presence needs crops with a person and crops without: name pictures without people")
+    weight = torch.cat([_balance(y) for _, y in learn])
+    presence = Presence(pooled.shape[1] // 2)
+    # Inputs brought to zero mean and unit spread train fast; the two numbers are folded into the first layer below.
+    mean, spread = pooled.mean(dim=0), pooled.std(dim=0).clamp(min=1e-3)
+    optimizer = torch.optim.AdamW(presence.parameters(), lr=2e-3, weight_decay=0.02)
+    inputs = (pooled - mean) / spread
+    steps = max(len(inputs) // PRESENCE_BATCH, 1) * PRESENCE_EPOCHS
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        rows = torch.multinomial(weight, min(PRESENCE_BATCH, len(weight)), replacement=True)
+        noisy = inputs[rows] + 0.1 * torch.randn_like(inputs[rows])
+        loss = F.cross_entropy(presence.logits(noisy), person[rows].long(), label_smoothing=0.02)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        presence.hidden.bias.sub_(presence.hidden.weight @ (mean / spread))
+        presence.hidden.weight.div_(spread)
+    report = {}
+    for source in sources:
+        x, y = _pooled(checkpoint, source.held_out, source.each, seed + 1)
+        with torch.inference_mode():
+            said = presence.logits(x).softmax(dim=1)[:, 1] >= 0.5 if len(y) else y
+        report[source.name] = {
+            **{kind: _percent(said[y == holds] == holds) for kind, holds in (("person", True), ("nobody", False))},
+            "crops": len(y),
+        }
+    weights = {name: tensor.detach().clone() for name, tensor in presence.state_dict().items()}
+    return replace(checkpoint, presence=weights), report
+
+
+@torch.inference_mode()
+def _pooled(checkpoint: Checkpoint, scenes: Sequence[Scene], each: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Pooled features [N, 2 C] of crops with and without people, and which is which."""
+    network = checkpoint.fast_network()
+    pooled, person = [torch.zeros(0, 2 * network.feature_channels)], [torch.zeros(0, dtype=torch.bool)]
+    for start in range(0, len(scenes), BATCH):
+        part = scenes[start : start + BATCH]
+        crops, holds = draw_crops(part, checkpoint.config.input_size, checkpoint.box_padding, each, seed)
+        for i in range(0, len(crops), BATCH):
+            images = normalise(torch.from_numpy(crops[i : i + BATCH]))
+            pooled.append(pool(network.with_features(images)[1]))
+        person.append(torch.from_numpy(holds))
+    return torch.cat(pooled).clone(), torch.cat(person).clone()
+
+
+def presence_sources(learn: KeypointData, held_out: KeypointData, scenes: Path | None) -> list[PresenceSource]:
+    """The labelled people's own pictures; and a COCO file's, every fifth of which (by id) is held out.
+
+    Args:
+        learn, held_out: labelled people.
+        scenes: COCO file with every person's box; None: no such source.
+
+    Raises:
+        AnnotationError: `scenes` is missing or is no such file.
+    """
+    sources = [PresenceSource(learn.name, scenes_of(learn)[::PEOPLE_EVERY], scenes_of(held_out))]
+    if scenes is not None:
+        fit, held = split(load_scenes(scenes))
+        sources.append(PresenceSource(scenes.parent.name, fit, held, SCENE_CROPS))
+    return sources
+
+
+def _balance(person: Tensor) -> Tensor:
+    """Weights that make the two kinds of a source count alike, and sum to 1."""
+    counts = torch.stack([(~person).sum(), person.sum()]).clamp(min=1)
+    weights = 1.0 / counts[person.long()]
+    return weights / weights.sum() if len(person) else weights
+
+
+def _percent(right: Tensor) -> float | None:
+    return round(100 * float(right.float().mean()), 1) if len(right) else None
+
+
+def describe(report: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line a source about `fit_presence`'s report."""
+
+    def say(value: float | None) -> str:
+        return "–" if value is None else f"{value:.1f} %"
+
+    return "\n".join(
+        f"presence on {name}: person {say(row['person'])}, nobody {say(row['nobody'])} of {row['crops']} crops"
+        for name, row in report.items()
+    )
