@@ -39,5 +39,5 @@ def people(
 
 
 def refusal(command: str, message: str, code: int = USAGE) -> typer.Exit:
-    typer.echo(f"poseglass {command}: {' '.join(message.split())}", err=True)
+    typer.echo(f"poseglass {command}: {message.strip()}", err=True)
     return typer.Exit(code)
