@@ -1,5 +1,7 @@
 """What is fitted to a trained network: smoothing, calibrated scores and presence."""
 
+import json
+
 import pytest
 import torch
 import typer
@@ -83,6 +85,20 @@ def test_the_command_line(checkpoint, figures_file, scenes_file, tmp_path):
     assert smoothing[f"{written.smoothing:g}"] == max(smoothing.values())
     assert written.training["calibration"]["presence"].keys() == {"figures", scenes_file.parent.name}
     assert load_checkpoint(tmp_path / "m.pt").calibration is None
+
+
+def test_data_with_nobody_held_out_is_refused(checkpoint, figures_file, tmp_path):
+    content = json.loads(figures_file.read_text())
+    content["annotations"] = content["annotations"][1:]  # id 17 is dev
+    (tmp_path / "images").symlink_to(figures_file.parent / "images")
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    checkpoint.save(tmp_path / "m.pt")
+    app = typer.Typer()
+    app.command()(commands.calibrate)
+    result = CliRunner().invoke(app, [str(tmp_path / "m.pt"), "--data", str(tmp_path / "a.json")])
+    assert result.exit_code == 2
+    assert "nobody to select on" in result.stderr
+    assert "--dev" in result.stderr
 
 
 def test_a_missing_checkpoint_is_named(figures_file, tmp_path):

@@ -1,5 +1,6 @@
 """The command line of training and evaluation, as a user meets it."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from poseglass_training import commands
 from poseglass_training.checkpoint import load_checkpoint
+from poseglass_training.locking import only_run_in
 from poseglass_training.presets import PRESETS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,7 +88,8 @@ def test_training_on_annotations_and_evaluating_the_checkpoint(poseglass, figure
     result = train(poseglass, figures_file, out)
     assert result.exit_code == 0, result.output
     training = load_checkpoint(out / "best.pt").training
-    assert training["data"] == [{"name": "figures", "licence": "Apache-2.0", "people": 7}]
+    sha256 = hashlib.sha256(figures_file.read_bytes()).hexdigest()
+    assert training["data"] == [{"name": "figures", "licence": "Apache-2.0", "people": 7, "sha256": sha256}]
     assert str(tmp_path) not in json.dumps(training)
 
     result = poseglass("evaluate", out / "best.pt", "--data", figures_file, "--json", "--flip")
@@ -121,6 +124,40 @@ def test_a_missing_tensorboard_is_answered_with_the_line_that_installs_it(posegl
     assert result.exit_code == 2
     assert 'pip install "poseglass[tensorboard]"' in result.stderr
     assert not (tmp_path / "last.pt").exists()
+
+
+def test_a_run_is_not_resumed_on_other_labels(poseglass, figures_file, tmp_path):
+    content = json.loads(figures_file.read_text())
+    (tmp_path / "images").symlink_to(figures_file.parent / "images")
+    data = tmp_path / "a.json"
+    data.write_text(json.dumps(content))
+    assert train(poseglass, data, tmp_path / "run").exit_code == 0
+    assert train(poseglass, data, tmp_path / "run", "--resume").exit_code == 0
+    content["annotations"][3]["keypoints"][0] += 5
+    data.write_text(json.dumps(content))
+    result = train(poseglass, data, tmp_path / "run", "--resume")
+    assert result.exit_code == 2
+    assert "was trained on other data: choose another folder" in result.stderr
+
+
+def test_two_runs_do_not_share_a_folder(poseglass, tmp_path):
+    with only_run_in(tmp_path):
+        result = train(poseglass, "synthetic", tmp_path)
+    assert result.exit_code == 2
+    assert "another training runs in this folder" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert train(poseglass, "synthetic", tmp_path).exit_code == 0
+
+
+def test_places_that_cannot_be_written_to_are_named_with_their_option(poseglass, figures_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        result = train(poseglass, "synthetic", out)
+        assert result.exit_code == 2
+        assert f"--out {out}: cannot be written to" in result.stderr
+    result = poseglass("evaluate", "cnn", "--data", figures_file, "--report", tmp_path / "file" / "report")
+    assert result.exit_code == 2
+    assert "--report" in result.stderr
 
 
 def test_ctrl_c_says_how_to_go_on(poseglass, tmp_path, monkeypatch):

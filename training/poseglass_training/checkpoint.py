@@ -140,4 +140,5 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except Exception as error:  # whatever an unpickler makes of a file that is something else
-        raise CheckpointError(f"{path}: not a Poseglass checkpoint ({type(error).__name__})") from error
+        remedy = "name a .pt file that `poseglass train` or `calibrate` wrote, or a shipped model"
+        raise CheckpointError(f"{path}: not a Poseglass checkpoint; {remedy}") from error

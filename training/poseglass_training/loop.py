@@ -211,7 +211,7 @@ def train(
     recipe = json.loads(json.dumps(asdict(preset)))
     start, best_pck, dev_pck = 0, -1.0, None
     if resume:
-        checkpoint = _load_run(last, recipe, seed, data)
+        checkpoint = _load_run(last, recipe, seed, data, origin)
         network.load_state_dict(checkpoint.resume["weights"])
         average.load_state_dict(checkpoint.weights)
         optimizer.load_state_dict(checkpoint.resume["optimizer"])
@@ -331,7 +331,7 @@ def warm_start(network: Network, skeleton: Skeleton, init: Checkpoint) -> list[s
     return sorted(own.keys() - taken.keys())
 
 
-def _load_run(last: Path, recipe: dict[str, Any], seed: int, data: SampleSource) -> Checkpoint:
+def _load_run(last: Path, recipe: dict[str, Any], seed: int, data: SampleSource, origin: dict[str, Any]) -> Checkpoint:
     """The checkpoint to go on from; CheckpointError where it is of another run than the one described."""
     checkpoint = load_checkpoint(last)
     if not checkpoint.resume:
@@ -340,9 +340,17 @@ def _load_run(last: Path, recipe: dict[str, Any], seed: int, data: SampleSource)
         raise CheckpointError(f"{last} was made by another preset or seed: choose another folder for this run")
     if checkpoint.skeleton.joints != data.skeleton.joints:
         raise CheckpointError(f"{last} was trained on other joints: choose another folder for this run")
-    if checkpoint.training.get("samples") != len(data):
+    if checkpoint.training.get("samples") != len(data) or not _same_data(checkpoint.training, origin):
         raise CheckpointError(f"{last} was trained on other data: choose another folder for this run")
     return checkpoint
+
+
+def _same_data(then: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a checkpoint is of the same data sets; what an older one does not say of them is not held against it."""
+    before, after = then.get("data", []), now.get("data", [])
+    return len(before) == len(after) and all(
+        a == {key: value for key, value in b.items() if key in a} for a, b in zip(before, after, strict=True)
+    )
 
 
 def _completed(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -253,6 +253,8 @@ def require_target(source: Path, out: Path) -> None:
     """AnnotationError where a mended copy of `source` cannot be written to `out`."""
     if out.exists() and source.exists() and out.samefile(source):
         raise AnnotationError(f"--mended {out} is the input; name another file, so that the labels as given are kept")
+    if out.is_dir():
+        raise AnnotationError(f"--mended {out} is a folder; name a file")
     if not out.parent.is_dir():
         raise AnnotationError(f"{out.parent}: no such folder to write into")
 

@@ -59,7 +59,8 @@ def check(
             typer.echo(describe_swaps(swaps))
             if mended is not None:
                 write_mended(data, mended, swaps)
-                typer.echo(f"{mended}: the same with these exchanged; train on it with --images where the pictures are")
+                what = "the same with these exchanged" if swaps else "a copy, with nobody exchanged"
+                typer.echo(f"{mended}: {what}; train on it with --images where the pictures are")
     except (AnnotationError, ModelUnusable) as error:
         raise refusal("check", str(error)) from None
     if problems or not found.people:

@@ -77,7 +77,11 @@ def evaluate(
     console = Console(stderr=True)
     write_report = _report_writer() if report else None
     try:
+        if report:
+            report.mkdir(parents=True, exist_ok=True)  # before the work
         people = _chosen(load_coco(data, images), subset)
+        if not people.people:
+            raise AnnotationError(f"{data}: nobody in it is of --subset {subset.value}; --subset all takes everybody")
         pasting = None
         if paste_onto:
             onto = paste_onto.resolve()
@@ -88,6 +92,8 @@ def evaluate(
         page = write_report(result, report, subset.value, pasting) if write_report and report else None
     except (AnnotationError, ModelUnusable) as error:
         raise refusal("evaluate", str(error)) from None
+    except OSError as error:
+        raise refusal("evaluate", f"--report {report}: {error.strerror}; choose another folder") from None
     if as_json:
         typer.echo(json.dumps({**result.to_json(), "subset": subset.value}))
     else:

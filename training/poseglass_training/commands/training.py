@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from poseglass_core.metrics import reference_lengths
 from poseglass_training.annotations import DEV_EVERY, AnnotationError, KeypointData
 from poseglass_training.commands.common import FAILED, INTERRUPTED, Fix, people, refusal
 from poseglass_training.crops import PhotoCrops, SampleSource
+from poseglass_training.locking import FolderInUse, only_run_in
 from poseglass_training.pasting import encode_png
 from poseglass_training.reporting import TrainingReport
 from poseglass_training.scenes import WithNobody, load_scenes, split
@@ -96,7 +98,7 @@ def train(
             pictures, _ = split(load_scenes(scenes))
             learn = WithNobody(learn, pictures, recipe.nobody, recipe.augmentation, seed)
             name = f"{scenes.parent.name}, {len(pictures)} pictures, where nobody is in them"
-            origin.append({"name": name, "licence": "see the data set"})
+            origin.append({"name": name, "licence": "see the data set", "sha256": _sha256(scenes)})
         command = ["poseglass", "train", "--preset", preset, "--data", _portable(data)]
         command += ["--images", _portable(str(images))] if images else []
         command += ["--dev", _portable(str(dev))] if dev else []
@@ -115,12 +117,13 @@ def train(
             training["init"] = {"epoch": start.epoch, **start.training}
         keep_freed_memory()
         with ExitStack() as stack:
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_run_in(out))
             listeners: list[Callable[[Progress], None]] = [report]
             board = stack.enter_context(TensorBoardWriter(out)) if tensorboard else None
             if board is not None:
                 listeners.append(board)
             if not resume and not (out / "last.pt").exists():
-                out.mkdir(parents=True, exist_ok=True)
                 batch = batch_picture(learn, recipe.network.input_size)
                 (out / "batch.png").write_bytes(encode_png(batch))
                 if board is not None:
@@ -134,8 +137,12 @@ def train(
             best = run_training(
                 recipe, learn, select, out, training, seed, resume, place, workers, tell, start, report.taken
             )
-    except (AnnotationError, CheckpointError, DeviceError, FileNotFoundError, TensorBoardUnavailable) as error:
+    except (AnnotationError, CheckpointError, DeviceError, FolderInUse, TensorBoardUnavailable) as error:
         raise refusal("train", str(error)) from None
+    except FileNotFoundError as error:
+        raise refusal("train", str(error)) from None
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise refusal("train", f"--out {out}: cannot be written to ({error.strerror}); choose another folder") from None
     except Diverged as error:
         raise refusal("train", str(error), FAILED) from None
     except KeyboardInterrupt:
@@ -182,6 +189,7 @@ def calibrate(
         learn, select, _ = people(data, images, dev, fix or [])
         if learn.skeleton.joints != loaded.skeleton.joints:
             raise AnnotationError(f"{data}: has other joints than {checkpoint}")
+        _require_measurable(select, data, dev)
         plain = PhotoCrops(select.people, select.skeleton, loaded.box_padding)
         loaded, rates = fit_smoothing(loaded, plain)
         loaded, fit = fit_scores(loaded, plain, f"dev of {learn.name}")
@@ -220,10 +228,11 @@ def _sources(
         raise AnnotationError(f"{data}: there is nobody to learn from")
     if select_on.skeleton.joints != learn_from.skeleton.joints:
         raise AnnotationError(f"{dev}: has other joints than {data}")
-    if not _measurable(select_on):
-        hint = "" if dev else f" among the people whose id is a multiple of {DEV_EVERY}; name others with --dev"
-        raise AnnotationError(f"{dev or data}: nobody to select on, with a reference length,{hint or ' is in it'}")
-    source = {"name": learn_from.name, "licence": learn_from.licence, "people": len(learn_from.people)}
+    _require_measurable(select_on, data, dev)
+    source: dict[str, Any] = {"name": learn_from.name, "licence": learn_from.licence, "people": len(learn_from.people)}
+    source["sha256"] = _sha256(Path(data))
+    if dev:
+        source["dev_sha256"] = _sha256(dev)
     origin = [{**source, "fixed": fixed} if fixed else source]
     return (
         PhotoCrops(learn_from.people, learn_from.skeleton, padding, augmentation, seed),
@@ -232,14 +241,20 @@ def _sources(
     )
 
 
-def _measurable(data: KeypointData) -> bool:
-    """Whether PCK of these people is defined."""
-    if not data.people:
-        return False
-    truth = np.stack([person.joints for person in data.people])
-    visible = np.stack([person.visible for person in data.people])
-    boxes = np.array([person.box.to_list() for person in data.people])
-    return bool(np.isfinite(reference_lengths(data.skeleton, truth, visible, boxes)).any())
+def _require_measurable(held_out: KeypointData, data: str | Path, dev: Path | None) -> None:
+    """AnnotationError where PCK of these people is not defined."""
+    if held_out.people:
+        truth = np.stack([person.joints for person in held_out.people])
+        visible = np.stack([person.visible for person in held_out.people])
+        boxes = np.array([person.box.to_list() for person in held_out.people])
+        if np.isfinite(reference_lengths(held_out.skeleton, truth, visible, boxes)).any():
+            return
+    hint = " is in it" if dev else f" among the people whose id is a multiple of {DEV_EVERY}; name others with --dev"
+    raise AnnotationError(f"{dev or data}: nobody to select on, with a reference length,{hint}")
+
+
+def _sha256(annotations: Path) -> str:
+    return hashlib.sha256(annotations.read_bytes()).hexdigest()
 
 
 def _portable(path: str, kept: int = 2) -> str:
