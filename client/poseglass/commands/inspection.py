@@ -42,6 +42,7 @@ def inspect(
     boxes = parse_boxes(box or ())
     picture = read_picture(image)
     weights = _checkpoint_path(checkpoint, model) if layers or checkpoint else None
+    trained = None if weights is None else _load(weights)  # before anything is written
     output_folder(out)
     console = stdout()
     with LocalPredictor(model, device=device) as predictor:
@@ -50,9 +51,9 @@ def inspect(
     for number, pose in enumerate(prediction.poses, 1):
         for written in write_heatmaps(out / f"{image.stem}-person{number}", picture, pose):
             console.print(written, markup=False)
-    if weights is not None:
+    if weights is not None and trained is not None:
         person = prediction.poses[0].box if prediction.poses else Box(0, 0, picture.shape[1], picture.shape[0])
-        for name, sheet in _layer_sheets(weights, picture, person).items():
+        for name, sheet in _layer_sheets(weights, trained, picture, person).items():
             path = out / f"{image.stem}-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.png"
             save_picture(path, sheet)
             console.print(str(path), markup=False)
@@ -67,19 +68,23 @@ def _checkpoint_path(checkpoint: Path | None, model: str) -> Path:
     return find(model or poseglass_models.DEFAULT, ".pt")
 
 
-def _layer_sheets(path: Path, picture: Image, box: Box) -> dict[str, Image]:
-    """Sheets by name, of the crop that the checkpoint's network would see."""
+def _load(path: Path) -> Checkpoint:
     try:
         from poseglass_training.checkpoint import CheckpointError, load_checkpoint
-        from poseglass_training.pictures import layer_sheets
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("poseglass"):
             raise
         raise MissingExtra(f"`poseglass inspect --layers` ({error.name})", "training") from None
     try:
-        trained: Checkpoint = load_checkpoint(path)
+        return load_checkpoint(path)
     except CheckpointError as error:
         raise InvalidRequest("--checkpoint", str(error)) from None
+
+
+def _layer_sheets(path: Path, trained: Checkpoint, picture: Image, box: Box) -> dict[str, Image]:
+    """Sheets by name, of the crop that the checkpoint's network would see."""
+    from poseglass_training.pictures import layer_sheets
+
     size = trained.config.input_size
     crop = warp(picture, crop_affine(box, size, trained.box_padding), size)
     return dict(layer_sheets(path, crop))
