@@ -8,6 +8,7 @@ import pytest
 
 from poseglass_core.drawing import LEFT, RIGHT
 from poseglass_core.skeleton import LSP
+from poseglass_training.checkpoint import load_checkpoint
 from poseglass_training.crops import Augmentation, Sample
 from poseglass_training.pictures import batch_picture, curve_picture, draw_sample, layer_sheets
 from poseglass_training.synthetic import SyntheticCrops
@@ -54,7 +55,7 @@ def test_a_batch_is_shown_as_it_is_fed():
 
 def test_layers_are_shown_after_every_named_stage(tiny_checkpoint_path):
     crop = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    sheets = layer_sheets(tiny_checkpoint_path, crop)
+    sheets = layer_sheets(load_checkpoint(tiny_checkpoint_path), crop)
     assert next(iter(sheets)) == "first layer filters"
     assert {"stem.0 Conv2d", "stack 1 down 3", "stack 1 middle", "stack 1 up 1", "stack 1 neck"} <= set(sheets)
     assert list(sheets)[-1] == "stack 1 heatmaps"
@@ -62,8 +63,8 @@ def test_layers_are_shown_after_every_named_stage(tiny_checkpoint_path):
     for sheet in sheets.values():
         assert sheet.dtype == np.uint8
         assert sheet.std() > 1
-    other = layer_sheets(tiny_checkpoint_path, 255 - crop)
+    other = layer_sheets(load_checkpoint(tiny_checkpoint_path), 255 - crop)
     assert np.array_equal(other["first layer filters"], sheets["first layer filters"])
     assert not np.array_equal(other["stack 1 middle"], sheets["stack 1 middle"])
     with pytest.raises(ValueError, match="must be"):
-        layer_sheets(tiny_checkpoint_path, crop[:32])
+        layer_sheets(load_checkpoint(tiny_checkpoint_path), crop[:32])

@@ -15,7 +15,7 @@ from poseglass_core.errors import InvalidInput
 from poseglass_core.geometry import Box, box_around
 from poseglass_core.skeleton import Skeleton, mirror_name, skeleton_from_names
 from poseglass_runtime.images import image_size
-from poseglass_training.structure import structure_complaint
+from poseglass_training.structure import SHOWN, listed, structure_complaint
 
 DEV_EVERY = 17
 """Without a dev file, the people whose id is a multiple of this are held out."""
@@ -34,9 +34,6 @@ MARGIN = 1.0
 
 FARTHEST = 1e6
 """Pixels; no picture is larger."""
-
-SHOWN = 10
-"""Ids of each kind of problem in an error message; `poseglass check` shows all."""
 
 
 class AnnotationError(ValueError):
@@ -164,10 +161,19 @@ def describe(problems: Sequence[Problem], shown: int | None = None) -> str:
         if not ours:
             continue
         ids = [str(number) for number in dict.fromkeys(problem.id for problem in ours)]
-        more = f" and {len(ids) - shown} more" if shown is not None and len(ids) > shown else ""
-        lines.append(f"  {kind}: {len(ids)} ({', '.join(ids[:shown])}{more})")
+        lines.append(f"  {kind}: {len(ids)} ({listed(ids, shown)})")
         lines.append(f"    {ours[0].text}; mend the file, or train with --fix {kind}, which {remedy}")
     return "\n".join(lines)
+
+
+def require_other_file(source: Path, out: Path, option: str) -> None:
+    """AnnotationError, naming the option, where `out` cannot be written without harm to `source`, or not at all."""
+    if out.is_dir():
+        raise AnnotationError(f"{option} {out} is a folder; name a file")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise AnnotationError(f"{option} {out} is the input; name another file, so that the labels as given are kept")
+    if not out.parent.is_dir():
+        raise AnnotationError(f"{option}: {out.parent}: no such folder to write into")
 
 
 def read_json(path: Path) -> Any:

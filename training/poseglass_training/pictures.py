@@ -14,7 +14,7 @@ from torch import nn
 from poseglass_core.drawing import Image, contact_sheet, overlay_heatmap, side_colour
 from poseglass_core.geometry import heatmap_affine
 from poseglass_core.skeleton import Skeleton
-from poseglass_training.checkpoint import load_checkpoint
+from poseglass_training.checkpoint import Checkpoint
 from poseglass_training.crops import Sample, SampleSource
 from poseglass_training.loop import normalise
 from poseglass_training.manifests import STRIDE
@@ -93,11 +93,11 @@ def draw_sample(sample: Sample, skeleton: Skeleton, side: int = 220) -> Image:
     return np.asarray(canvas, dtype=np.uint8)
 
 
-def layer_sheets(checkpoint: Path, crop: Image) -> dict[str, Image]:
+def layer_sheets(checkpoint: Checkpoint, crop: Image) -> dict[str, Image]:
     """What a network's layers make of a crop.
 
     Args:
-        checkpoint: the file.
+        checkpoint: of the network.
         crop: [H, W, 3] uint8 RGB at the network's input size.
 
     Returns:
@@ -105,21 +105,19 @@ def layer_sheets(checkpoint: Path, crop: Image) -> dict[str, Image]:
         its feature maps that vary most, each scaled to its own range; for heatmaps, every joint's over the crop.
 
     Raises:
-        CheckpointError: the file is no checkpoint.
         ValueError: the crop has another size.
     """
-    loaded = load_checkpoint(checkpoint)
-    if crop.shape != (*loaded.config.input_size, 3):
-        raise ValueError(f"the crop must be {(*loaded.config.input_size, 3)}, not {crop.shape}")
-    network = loaded.network()
+    if crop.shape != (*checkpoint.config.input_size, 3):
+        raise ValueError(f"the crop must be {(*checkpoint.config.input_size, 3)}, not {crop.shape}")
+    network = checkpoint.network()
     sheets = {"first layer filters": _filters(network)}
     stages = network.stages(normalise(torch.from_numpy(np.ascontiguousarray(crop)[None])))
     for name, maps in stages.items():
         if name.endswith("heatmaps"):
-            heatmaps = activate(maps.float(), loaded.loss)[0].numpy()
+            heatmaps = activate(maps.float(), checkpoint.loss)[0].numpy()
             tiles = [
                 (joint, overlay_heatmap(crop, heatmap, heatmap_affine(STRIDE)))
-                for joint, heatmap in zip(loaded.skeleton.joints, heatmaps, strict=True)
+                for joint, heatmap in zip(checkpoint.skeleton.joints, heatmaps, strict=True)
             ]
             sheets[name] = contact_sheet(tiles)
         else:

@@ -20,7 +20,7 @@ from poseglass_core.skeleton import Skeleton
 from poseglass_runtime.estimator import estimate
 from poseglass_runtime.images import decode_image
 from poseglass_runtime.outputs import Network
-from poseglass_training.annotations import AnnotationError, KeypointData, Person, read_json
+from poseglass_training.annotations import AnnotationError, KeypointData, Person, read_json, require_other_file
 
 MARGIN = 1.0
 """Least margin of a suspicion; under it, most are undecidable by eye."""
@@ -249,16 +249,6 @@ def describe_swaps(swaps: Sequence[Swap]) -> str:
     return "\n".join(lines)
 
 
-def require_target(source: Path, out: Path) -> None:
-    """AnnotationError where a mended copy of `source` cannot be written to `out`."""
-    if out.exists() and source.exists() and out.samefile(source):
-        raise AnnotationError(f"--mended {out} is the input; name another file, so that the labels as given are kept")
-    if out.is_dir():
-        raise AnnotationError(f"--mended {out} is a folder; name a file")
-    if not out.parent.is_dir():
-        raise AnnotationError(f"{out.parent}: no such folder to write into")
-
-
 def write_mended(source: Path, out: Path, swaps: Sequence[Swap]) -> None:
     """Copy an annotation file with the suspected groups' keypoints exchanged and everything else as it is.
 
@@ -271,7 +261,7 @@ def write_mended(source: Path, out: Path, swaps: Sequence[Swap]) -> None:
         AnnotationError: `out` is the input or its folder is missing, or an id to mend belongs to several annotations.
         OSError: it cannot be written.
     """
-    require_target(source, out)
+    require_other_file(source, out, "--mended")
     content = read_json(source)
     uses = Counter(annotation["id"] for annotation in content["annotations"])
     by_id = {annotation["id"]: annotation for annotation in content["annotations"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -13,7 +14,13 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 SHOWN = 10
-"""Ids in a message."""
+"""Ids in an error message; `poseglass check` shows all."""
+
+
+def listed(ids: Sequence[str], shown: int | None = SHOWN) -> str:
+    """Ids in a row; of more than `shown` (None: any number), how many more."""
+    more = f" and {len(ids) - shown} more" if shown is not None and len(ids) > shown else ""
+    return f"{', '.join(ids[:shown])}{more}"
 
 
 @cache
@@ -34,8 +41,7 @@ def structure_complaint(content: Any) -> str:
     for part in ("images", "annotations"):
         counts = Counter(entry["id"] for entry in content[part])
         if twice := [str(number) for number, count in counts.items() if count > 1]:
-            more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
-            return f"{part}: id {', '.join(twice[:SHOWN])}{more} is used more than once; give each its own"
+            return f"{part}: id {listed(twice)} is used more than once; give each its own"
     known = {category["id"] for category in content["categories"] if "id" in category}
     for annotation in content["annotations"]:
         if known and annotation.get("category_id", next(iter(known))) not in known:

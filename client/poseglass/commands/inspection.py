@@ -41,8 +41,8 @@ def inspect(
     """Show every joint's heatmap over a picture as one contact sheet; with --layers, what each layer sees too."""
     boxes = parse_boxes(box or ())
     picture = read_picture(image)
-    weights = _checkpoint_path(checkpoint, model) if layers or checkpoint else None
-    trained = None if weights is None else _load(weights)  # before anything is written
+    # Before anything is written.
+    trained = _load(_checkpoint_path(checkpoint, model)) if layers or checkpoint else None
     output_folder(out)
     console = stdout()
     with LocalPredictor(model, device=device) as predictor:
@@ -51,9 +51,9 @@ def inspect(
     for number, pose in enumerate(prediction.poses, 1):
         for written in write_heatmaps(out / f"{image.stem}-person{number}", picture, pose):
             console.print(written, markup=False)
-    if weights is not None and trained is not None:
+    if trained is not None:
         person = prediction.poses[0].box if prediction.poses else Box(0, 0, picture.shape[1], picture.shape[0])
-        for name, sheet in _layer_sheets(weights, trained, picture, person).items():
+        for name, sheet in _layer_sheets(trained, picture, person).items():
             path = out / f"{image.stem}-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.png"
             save_picture(path, sheet)
             console.print(str(path), markup=False)
@@ -81,10 +81,10 @@ def _load(path: Path) -> Checkpoint:
         raise InvalidRequest("--checkpoint", str(error)) from None
 
 
-def _layer_sheets(path: Path, trained: Checkpoint, picture: Image, box: Box) -> dict[str, Image]:
+def _layer_sheets(trained: Checkpoint, picture: Image, box: Box) -> dict[str, Image]:
     """Sheets by name, of the crop that the checkpoint's network would see."""
     from poseglass_training.pictures import layer_sheets
 
     size = trained.config.input_size
     crop = warp(picture, crop_affine(box, size, trained.box_padding), size)
-    return dict(layer_sheets(path, crop))
+    return dict(layer_sheets(trained, crop))

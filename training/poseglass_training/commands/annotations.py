@@ -12,12 +12,12 @@ from rich.console import Console
 
 from poseglass_core.files import write_whole
 from poseglass_core.skeleton import LSP
-from poseglass_training.annotations import AnnotationError, audit, image_folder
+from poseglass_training.annotations import AnnotationError, audit, image_folder, require_other_file
 from poseglass_training.annotations import describe as describe_problems
 from poseglass_training.commands.common import FAILED, refusal
 from poseglass_training.commands.models import ModelUnusable, local_predictor
 from poseglass_training.reporting import evaluation_bar
-from poseglass_training.sides import MARGIN, describe_swaps, find_swaps, require_target, write_mended
+from poseglass_training.sides import MARGIN, describe_swaps, find_swaps, write_mended
 
 
 def check(
@@ -48,7 +48,7 @@ def check(
         if mended is not None:
             if not model:
                 raise AnnotationError("--mended needs --model: a network that says whose sides are exchanged")
-            require_target(data, mended)
+            require_other_file(data, mended, "--mended")
         network = local_predictor(model, device).network if model else None
         found, problems = audit(data, images)
         usable = f"{data}: {len(found.people)} people with {len(found.skeleton.joints)} joints can be used"
@@ -109,10 +109,7 @@ def import_annotations(
 
     names, limbs, offset = MPII_JOINTS, MPII_LIMBS, FROM_ONE
     try:
-        if out.exists() and file.exists() and out.samefile(file):
-            raise AnnotationError(f"--out {out} is the input; name another file, so that it is kept")
-        if out.is_dir():
-            raise AnnotationError(f"--out {out} is a folder; name a file")
+        require_other_file(file, out, "--out")
         if kind is not Format.text and (joints or count_from):
             raise AnnotationError("--joints and --count-from are for text files: a .mat file has its own")
         if kind is Format.lsp:
@@ -125,8 +122,6 @@ def import_annotations(
             rows, offset = text_rows(file, len(names)), FROM_ONE if count_from else (0.0, 0.0)
         if not rows:
             raise AnnotationError(f"{file}: nobody is in it")
-        if not out.parent.is_dir():
-            raise AnnotationError(f"{out.parent}: no such folder to write into")
         folder = images or image_folder(out)
         write_whole(out, json.dumps(coco_content(rows, file.stem, names, limbs, folder, offset)).encode())
     except AnnotationError as error:

@@ -38,6 +38,16 @@ def people(
     return labelled, select, dict(Counter(problem.kind for problem in [*problems, *more]))
 
 
+def make_folder(command: str, option: str, folder: Path) -> None:
+    """Make an output folder before the work; a refusal that names the option where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"cannot be written to ({error.strerror}); choose another folder"
+        raise refusal(command, f"{option} {folder}: {why}") from None
+
+
 def refusal(command: str, message: str, code: int = USAGE) -> typer.Exit:
+    """What to raise, once the message has been said."""
     typer.echo(f"poseglass {command}: {message.strip()}", err=True)
     return typer.Exit(code)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
-from poseglass_training.commands.common import refusal
+from poseglass_training.commands.common import make_folder, refusal
 from poseglass_training.commands.models import ModelUnusable, predictor
 from poseglass_training.evaluation import Evaluation
 from poseglass_training.evaluation import evaluate as evaluate_model
@@ -76,9 +76,9 @@ def evaluate(
     """Measure PCK@0.2 of a model, with its 95 % interval and the protocol it was measured by."""
     console = Console(stderr=True)
     write_report = _report_writer() if report else None
+    if report:
+        make_folder("evaluate", "--report", report)
     try:
-        if report:
-            report.mkdir(parents=True, exist_ok=True)  # before the work
         people = _chosen(load_coco(data, images), subset)
         if not people.people:
             raise AnnotationError(f"{data}: nobody in it is of --subset {subset.value}; --subset all takes everybody")
@@ -92,8 +92,6 @@ def evaluate(
         page = write_report(result, report, subset.value, pasting) if write_report and report else None
     except (AnnotationError, ModelUnusable) as error:
         raise refusal("evaluate", str(error)) from None
-    except OSError as error:
-        raise refusal("evaluate", f"--report {report}: {error.strerror}; choose another folder") from None
     if as_json:
         typer.echo(json.dumps({**result.to_json(), "subset": subset.value}))
     else:

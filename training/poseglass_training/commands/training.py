@@ -18,7 +18,7 @@ from rich.console import Console
 import poseglass_models
 from poseglass_core.metrics import reference_lengths
 from poseglass_training.annotations import DEV_EVERY, AnnotationError, KeypointData
-from poseglass_training.commands.common import FAILED, INTERRUPTED, Fix, people, refusal
+from poseglass_training.commands.common import FAILED, INTERRUPTED, Fix, make_folder, people, refusal
 from poseglass_training.crops import PhotoCrops, SampleSource
 from poseglass_training.locking import FolderInUse, only_run_in
 from poseglass_training.pasting import encode_png
@@ -117,7 +117,7 @@ def train(
             training["init"] = {"epoch": start.epoch, **start.training}
         keep_freed_memory()
         with ExitStack() as stack:
-            out.mkdir(parents=True, exist_ok=True)
+            make_folder("train", "--out", out)
             stack.enter_context(only_run_in(out))
             listeners: list[Callable[[Progress], None]] = [report]
             board = stack.enter_context(TensorBoardWriter(out)) if tensorboard else None
@@ -137,12 +137,15 @@ def train(
             best = run_training(
                 recipe, learn, select, out, training, seed, resume, place, workers, tell, start, report.taken
             )
-    except (AnnotationError, CheckpointError, DeviceError, FolderInUse, TensorBoardUnavailable) as error:
+    except (
+        AnnotationError,
+        CheckpointError,
+        DeviceError,
+        FileNotFoundError,
+        FolderInUse,
+        TensorBoardUnavailable,
+    ) as error:
         raise refusal("train", str(error)) from None
-    except FileNotFoundError as error:
-        raise refusal("train", str(error)) from None
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise refusal("train", f"--out {out}: cannot be written to ({error.strerror}); choose another folder") from None
     except Diverged as error:
         raise refusal("train", str(error), FAILED) from None
     except KeyboardInterrupt:
