@@ -15,7 +15,7 @@ from poseglass_training.synthetic import SyntheticCrops
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "stacks"), [("hourglass-m", 2), ("hourglass-l", 8)])
+@pytest.mark.parametrize(("name", "stacks"), [("hourglass-m-wide", 2), ("hourglass-l", 8)])
 def test_a_large_preset_trains_exports_and_runs(name, stacks, tmp_path):
     preset = PRESETS[name]
     network = replace(preset.network, input_size=(64, 64))  # all of its weights, a sixteenth of its work

@@ -11,11 +11,12 @@ from poseglass_core.skeleton import skeleton_from_names
 from poseglass_training.annotations import load_coco
 from poseglass_training.checkpoint import CheckpointError, load_checkpoint
 from poseglass_training.crops import PhotoCrops
-from poseglass_training.loop import Diverged, train, train_epoch, warm_start
+from poseglass_training.loop import Diverged, train, train_epoch
 from poseglass_training.networks import CnnConfig, HourglassConfig, build
 from poseglass_training.presets import PRESETS, Phase, Preset
 from poseglass_training.schedule import average_decay, learning_rate
 from poseglass_training.synthetic import SyntheticCrops, Variety
+from poseglass_training.warmstart import warm_start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -272,6 +273,32 @@ def test_weights_are_gone_on_from_in_a_larger_network(unbroken, tmp_path):
     started = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
     scratch = json.loads((unbroken[1] / "metrics.jsonl").read_text().splitlines()[0])
     assert started["loss"] < scratch["loss"]
+
+
+def test_a_deeper_network_answers_at_first_as_the_one_it_grew_out_of(unbroken):
+    _, _, best, _ = unbroken
+    crops = torch.rand(2, 3, 64, 64) * 2 - 1
+    deeper = build(replace(best.config, stacks=3)).eval()
+    assert warm_start(deeper, best.skeleton, best) == []
+    expected = best.network()(crops)[-1]
+    for answer in deeper(crops):
+        assert torch.equal(answer, expected)
+
+
+def test_stacks_that_the_checkpoint_has_are_taken_as_they_are(unbroken):
+    _, _, best, _ = unbroken
+    two = replace(best, config=replace(best.config, stacks=2))
+    deeper = build(two.config)
+    warm_start(deeper, best.skeleton, best)
+    torch.nn.init.constant_(deeper.merge_features[0].weight, 0.5)
+    torch.nn.init.constant_(deeper.heads[1].weight, 0.25)
+    two = replace(two, weights=deeper.state_dict())
+    three, one = build(replace(best.config, stacks=3)), build(best.config)
+    assert warm_start(three, best.skeleton, two) == warm_start(one, best.skeleton, two) == []
+    assert (three.merge_features[0].weight == 0.5).all()
+    assert (three.merge_features[1].weight == 0).all()
+    assert (three.heads[2].weight == 0.25).all()
+    assert torch.equal(one.heads[0].weight, best.weights["heads.0.weight"])
 
 
 def test_weights_for_other_joints_keep_what_is_not_about_joints(unbroken):

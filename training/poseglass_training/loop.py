@@ -22,10 +22,11 @@ from poseglass_training.checkpoint import Checkpoint, CheckpointError, load_chec
 from poseglass_training.crops import Augmentation, SampleSource
 from poseglass_training.decoder import EPSILON, decode
 from poseglass_training.devices import bf16_pays
-from poseglass_training.networks import Network, architecture, build
+from poseglass_training.networks import Network, build
 from poseglass_training.presets import Preset
 from poseglass_training.schedule import average_decay, learning_rate
 from poseglass_training.targets import LOSSES, activate, gaussian_targets
+from poseglass_training.warmstart import warm_start
 
 
 @dataclass(frozen=True)
@@ -295,40 +296,6 @@ def train(
         )
         report(steps, loss, dev_pck, epoch_done=True)
     return load_checkpoint(best)
-
-
-def warm_start(network: Network, skeleton: Skeleton, init: Checkpoint) -> list[str]:
-    """Copy the weights of a checkpoint into a network that may be larger, or of another skeleton.
-
-    Tensors are matched by name and shape. Those that predict joints are taken only where the joints are the same ones.
-
-    Args:
-        network: changed in place.
-        skeleton: of the new network.
-        init: where the weights come from.
-
-    Returns:
-        Names of the network's tensors that keep their fresh values.
-
-    Raises:
-        CheckpointError: another architecture, or less than half of the checkpoint's tensors fit.
-    """
-    if type(init.config) is not type(network.config):
-        wanted, given = architecture(network.config), architecture(init.config)
-        raise CheckpointError(f"weights to start from are of a {given}, but the preset is a {wanted}")
-    own = network.state_dict()
-    same_joints = init.skeleton.joints == skeleton.joints
-    taken = {
-        name: tensor
-        for name, tensor in init.weights.items()
-        if name in own and own[name].shape == tensor.shape and (same_joints or not name.startswith(network.BY_JOINT))
-    }
-    if len(taken) < len(init.weights) / 2:
-        raise CheckpointError(
-            f"weights to start from: only {len(taken)} of {len(init.weights)} tensors fit the preset's network"
-        )
-    network.load_state_dict(taken, strict=False)
-    return sorted(own.keys() - taken.keys())
 
 
 def _load_run(last: Path, recipe: dict[str, Any], seed: int, data: SampleSource, origin: dict[str, Any]) -> Checkpoint:

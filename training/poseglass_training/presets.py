@@ -84,6 +84,7 @@ class Preset:
 
 
 HOURGLASS_S = HourglassConfig(joints=1, stacks=1, features=128, input_size=(192, 192), extra=(128, 256, 256, 256))
+HOURGLASS_M = replace(HOURGLASS_S, stacks=2)
 
 PRESETS: dict[str, Preset] = {
     # 1.20 GMAC: one stack of 128 features at 192 px; most of its 5.2 million weights are where maps are small.
@@ -98,8 +99,15 @@ PRESETS: dict[str, Preset] = {
     "hourglass-s-polish": Preset(
         HOURGLASS_S, phases=(Phase(192, 10),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
     ),
-    # 8.3 GMAC: two stacks of the paper's width; for a GPU.
+    # 2.11 GMAC: two stacks, the first of which is `hourglass-s`: from its weights (--init), for a processor.
     "hourglass-m": Preset(
+        HOURGLASS_M,
+        phases=(Phase(128, 6), Phase(192, 9)),
+        learning_rate=1.5e-3,
+        augmentation=replace(AUGMENTATION, coarse=0.3),
+    ),
+    # 8.3 GMAC: two stacks of the paper's width, from scratch; for a GPU.
+    "hourglass-m-wide": Preset(
         HourglassConfig(joints=1, stacks=2, features=256, input_size=(256, 256)),
         phases=(Phase(128, 40), Phase(192, 20), Phase(256, 20)),
         augmentation=replace(AUGMENTATION, coarse=0.3),
