@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from typing import Any
 
 import onnx
 import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from poseglass_core.manifest import METADATA_KEY, Manifest
 from poseglass_training.served import ServedModel
@@ -23,6 +26,7 @@ def trace(model: ServedModel, manifest: Manifest) -> onnx.ModelProto:
         model: from `served_model`.
         manifest: names the input size and the outputs.
     """
+    model = _with_halves(model)
     example = torch.zeros(2, *manifest.input_size, 3, dtype=torch.uint8)  # a batch of 1 would be frozen into the graph
     with warnings.catch_warnings():
         # onnxscript's own deprecations; a TracerWarning, which would mean a wrong graph, is of another kind.
@@ -45,6 +49,28 @@ def trace(model: ServedModel, manifest: Manifest) -> onnx.ModelProto:
     graph: onnx.ModelProto = program.model_proto
     onnx.checker.check_model(graph, full_check=True)
     return graph
+
+
+class _Widened(nn.Module):
+    """A weight that is stored in half precision and computed with in float32."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.float()
+
+
+def _with_halves(model: ServedModel) -> ServedModel:
+    """A copy that stores matrices in half precision where that changes no number: half the file, the same answers.
+
+    ONNX Runtime widens them once, when it loads the file. Checkpoints that were rounded for release lose nothing.
+    """
+    model = copy.deepcopy(model)
+    for layer in list(model.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear) and torch.equal(layer.weight.half().float(), layer.weight):
+            parametrize.register_parametrization(layer, "weight", _Widened(), unsafe=True)
+            stored = layer.parametrizations["weight"].original  # type: ignore[union-attr, index]
+            stored.requires_grad_(False)
+            stored.data = stored.data.half()
+    return model
 
 
 def with_manifest(graph: onnx.ModelProto, manifest: Manifest) -> bytes:

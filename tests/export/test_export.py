@@ -28,6 +28,7 @@ from poseglass_training.annotations import KeypointData, Person
 from poseglass_training.checkpoint import CheckpointError, load_checkpoint
 from poseglass_training.figures import render_figure
 from poseglass_training.manifests import manifest_of
+from poseglass_training.networks import build
 from poseglass_training.networks.presence import Presence
 from poseglass_training.served import served_model
 
@@ -84,6 +85,29 @@ def test_upsampling_keeps_its_scales(tiny_model_path):
     resizes = [node for node in model.graph.node if node.op_type == "Resize"]
     assert resizes
     assert all(len(node.input) == 3 and node.input[2] for node in resizes)
+
+
+def _kinds(graph):
+    """Of the numbers that the file holds, other than whole ones."""
+    kinds = {str(onnx.numpy_helper.to_array(t).dtype) for t in onnx.load_from_string(graph).graph.initializer}
+    return {kind for kind in kinds if kind.startswith("float")}
+
+
+def test_weights_that_were_rounded_are_stored_in_half_the_room_and_change_no_answer(traced):
+    checkpoint, _, _, crops = traced
+    config = replace(checkpoint.config, features=64)  # small matrices stay as they are
+    rounded = replace(checkpoint, config=config, weights=build(config).state_dict()).rounded()
+    model, manifest = served_model(rounded), manifest_of(rounded, "wide", 1)
+    graph = with_manifest(trace(model, manifest), manifest)
+    assert _kinds(graph) == {"float32", "float16"}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    finer = dict(rounded.weights)
+    finer["stem.6.conv2.weight"] = finer["stem.6.conv2.weight"] * 1.0001
+    full = with_manifest(trace(served_model(replace(rounded, weights=finer)), manifest), manifest)
+    assert len(graph) < len(full)
+    heatmaps = onnxruntime.InferenceSession(graph).run(["heatmaps"], {"image": crops[:2]})[0]
+    with torch.inference_mode():
+        assert np.allclose(heatmaps, model(torch.from_numpy(crops[:2]))[0].numpy(), atol=1e-6)
 
 
 def test_a_weight_changed_after_tracing_is_refused(traced):
