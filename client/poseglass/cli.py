@@ -41,10 +41,16 @@ COMMANDS = {
     ),
     "check": Row("poseglass_training.commands", "check", "training", "Say what is wrong with annotations."),
     "train": Row("poseglass_training.commands", "train", "training", "Train a network on annotated pictures."),
+    "train-detector": Row(
+        "poseglass_training.commands", "train_detector", "training", "Train a network that finds people."
+    ),
     "calibrate": Row(
         "poseglass_training.commands", "calibrate", "training", "Make a checkpoint's scores probabilities."
     ),
     "evaluate": Row("poseglass_training.commands", "evaluate", "cpu", "Measure a model on annotated pictures."),
+    "evaluate-detector": Row(
+        "poseglass_training.commands", "evaluate_detector", "cpu", "Measure how well a detector finds people."
+    ),
     "export": Row("poseglass_export.commands", "export", "export", "Turn a checkpoint into a verified ONNX file."),
     "doctor": Row("poseglass.commands.doctor", "doctor", "", "Check this installation."),
 }

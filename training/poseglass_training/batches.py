@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -33,7 +33,10 @@ class CropDataset(Dataset[Sample]):
         return self.source.sample(self.epoch, index, self.size)
 
 
-class Stopwatch:
+T = TypeVar("T")
+
+
+class Stopwatch(Generic[T]):
     """Batches as they come, and how long they were waited for.
 
     Args:
@@ -43,13 +46,13 @@ class Stopwatch:
         seconds: spent waiting so far.
     """
 
-    def __init__(self, batches: Iterator[Batch]) -> None:
+    def __init__(self, batches: Iterator[T]) -> None:
         self.batches, self.seconds = batches, 0.0
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[T]:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> T:
         began = time.perf_counter()
         try:
             return next(self.batches)
@@ -75,7 +78,7 @@ def crop_batches(crops: CropDataset, batch_size: int, order: list[int] | None, w
         sampler=order,
         drop_last=order is not None and len(order) >= batch_size,
         num_workers=workers,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=begin_worker,
         collate_fn=_collate,
         prefetch_factor=4 if workers else None,
     )
@@ -85,7 +88,8 @@ def crop_batches(crops: CropDataset, batch_size: int, order: list[int] | None, w
         raise AnnotationError(str(error).strip().rsplit("AnnotationError: ", 1)[-1]) from None
 
 
-def _begin_worker(_worker: int) -> None:
+def begin_worker(_worker: int) -> None:
+    """What a process that prepares samples does first."""
     cv2.setNumThreads(0)  # the cores belong to the network
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to answer
 

@@ -97,16 +97,23 @@ class Checkpoint:
             "smoothing": self.smoothing,
         }
         temporary = path.with_name(path.name + ".tmp")
-        weights = {name: _packed(tensor) for name, tensor in self.weights.items()}
-        content = {"json": json.dumps(metadata), "weights": weights, "presence": self.presence}
+        content = {"json": json.dumps(metadata), "weights": pack(self.weights), "presence": self.presence}
         torch.save({**content, "resume": self.resume}, temporary)
         temporary.replace(path)
 
 
-def _packed(tensor: Tensor) -> Tensor:
-    """In half precision where that loses nothing: see `Checkpoint.rounded`."""
-    half = tensor.half()
-    return half if tensor.dtype == torch.float32 and torch.equal(half.float(), tensor) else tensor
+def pack(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors in half precision where that loses nothing: see `Checkpoint.rounded`."""
+    packed = {}
+    for name, tensor in weights.items():
+        half = tensor.half()
+        packed[name] = half if tensor.dtype == torch.float32 and torch.equal(half.float(), tensor) else tensor
+    return packed
+
+
+def unpack(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`pack` undone."""
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in weights.items()}
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -124,7 +131,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(
             config=config_from_json(metadata["architecture"], metadata["config"]),
             skeleton=Skeleton.from_json(metadata["skeleton"]),
-            weights={k: v.float() if v.dtype == torch.float16 else v for k, v in content["weights"].items()},
+            weights=unpack(content["weights"]),
             loss=metadata["loss"],
             box_padding=metadata["box_padding"],
             epoch=metadata["epoch"],

@@ -114,14 +114,15 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        _update_average(average, network, average_decay(first_step + step, preset.ema))
+        update_average(average, network, average_decay(first_step + step, preset.ema))
         total += value
         on_step(step, total / (step + 1))
     return total / max(step + 1, 1)
 
 
 @torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move a running mean of weights, in place, towards a network's: by 1 - `decay` of the way."""
     new = network.state_dict()
     for name, mean in average.state_dict().items():
         if mean.is_floating_point():
@@ -280,7 +281,7 @@ def train(
         if improved:
             shared.save(best)
         replace(shared, resume={"weights": network.state_dict(), "optimizer": optimizer.state_dict()}).save(last)
-        _append_metrics(
+        append_metrics(
             out / "metrics.jsonl",
             epoch,
             {
@@ -335,8 +336,8 @@ def _defaults(kind: Any) -> dict[str, Any]:
     return plain
 
 
-def _append_metrics(path: Path, epoch: int, row: dict[str, Any]) -> None:
-    """Rows of epochs that a killed run wrote but a resumed one does again are replaced."""
+def append_metrics(path: Path, epoch: int, row: dict[str, Any]) -> None:
+    """Add an epoch's row to `metrics.jsonl`; rows of epochs that a resumed run does again are replaced."""
     kept = path.read_text("utf-8").splitlines()[:epoch] if path.exists() else []
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("\n".join([*kept, json.dumps(row)]) + "\n", "utf-8")

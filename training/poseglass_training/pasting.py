@@ -53,17 +53,22 @@ class Pasting:
     Args:
         backgrounds: picture files; those that a pasted picture does not fit on are passed over.
         name: of the backgrounds, for the protocol.
-        share: size of the pasted picture, as a share of its own.
+        share: size of the pasted picture, as a share of its own; of two numbers, one between them is drawn.
         seed: of places and choices.
     """
 
-    def __init__(self, backgrounds: Sequence[Path], name: str, share: float = SHARE, seed: int = 0) -> None:
-        self.backgrounds, self.name, self.share, self.seed = backgrounds, name, share, seed
+    def __init__(
+        self, backgrounds: Sequence[Path], name: str, share: float | tuple[float, float] = SHARE, seed: int = 0
+    ) -> None:
+        self.backgrounds, self.name, self.seed = backgrounds, name, seed
+        self.share = share if isinstance(share, tuple) else (share, share)
 
     def describe(self) -> str:
         """What was done, for the protocol."""
+        low, high = self.share
+        share = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
         return (
-            f"each picture pasted at {self.share:.3g} of its size at a random place on one of "
+            f"each picture pasted at {share} of its size at a random place on one of "
             f"{len(self.backgrounds)} pictures of {self.name} (seed {self.seed})"
         )
 
@@ -78,7 +83,9 @@ class Pasting:
             AnnotationError: a background is broken, or none is large enough.
         """
         rng = np.random.default_rng((self.seed, people[0].id))
-        height, width = (max(1, round(side * self.share)) for side in image.shape[:2])
+        low, high = self.share
+        share = low if low == high else rng.uniform(low, high)  # one number draws nothing: places stay as they were
+        height, width = (max(1, round(side * share)) for side in image.shape[:2])
         scene = self._background(rng, height, width)
         top = int(rng.integers(scene.shape[0] - height + 1))
         left = int(rng.integers(scene.shape[1] - width + 1))

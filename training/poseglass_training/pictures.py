@@ -16,8 +16,10 @@ from poseglass_core.geometry import heatmap_affine
 from poseglass_core.skeleton import Skeleton
 from poseglass_training.checkpoint import Checkpoint
 from poseglass_training.crops import Sample, SampleSource
+from poseglass_training.detection.scenes import DetectionScenes
 from poseglass_training.loop import normalise
 from poseglass_training.manifests import STRIDE
+from poseglass_training.pasting import encode_png
 from poseglass_training.targets import activate
 
 CHANNELS = 24
@@ -75,6 +77,29 @@ def batch_picture(source: SampleSource, size: tuple[int, int], count: int = 20, 
     indices = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int).tolist()
     samples = [source.sample(epoch, index, size) for index in indices]
     return contact_sheet([(str(i), draw_sample(s, source.skeleton)) for i, s in zip(indices, samples, strict=True)])
+
+
+def detection_picture(source: DetectionScenes, side: int, out: Path, count: int = 20) -> None:
+    """Training pictures of the first epoch, as a detector gets them.
+
+    Boxes are drawn; what is not known to be empty is reddened, and nobody is asked what is there.
+
+    Args:
+        source: of training pictures.
+        side: theirs, in pixels.
+        out: PNG to write.
+        count: pictures.
+    """
+    tiles = []
+    for index in range(min(count, len(source))):
+        image, boxes, known = source.sample(0, index, side)
+        unknown = ~cv2.resize(known.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST).astype(bool)
+        shown = image.copy()
+        shown[unknown] = shown[unknown] // 2 + np.array([90, 0, 0], np.uint8)
+        for x1, y1, x2, y2 in boxes.round().astype(int).tolist():
+            cv2.rectangle(shown, (x1, y1), (x2 - 1, y2 - 1), (0, 255, 0), 1)
+        tiles.append((str(index), shown))
+    out.write_bytes(encode_png(contact_sheet(tiles)))
 
 
 def draw_sample(sample: Sample, skeleton: Skeleton, side: int = 220) -> Image:

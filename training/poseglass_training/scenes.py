@@ -52,12 +52,13 @@ def scenes_of(data: KeypointData) -> list[Scene]:
     return [Scene(person.id, person.image, (person.box,)) for person in data.people]
 
 
-def load_scenes(path: str | Path, images: str | Path | None = None) -> list[Scene]:
+def load_scenes(path: str | Path, images: str | Path | None = None, smallest: float = SMALLEST) -> list[Scene]:
     """The pictures of a COCO file whose annotations are boxes of people; those without any are without people.
 
     Args:
         path: the JSON file.
         images: folder of the pictures; default: `images` beside the file, else the file's own folder.
+        smallest: pixels; people whose longer side is less are only to be avoided.
 
     Raises:
         AnnotationError: the file is missing or is not such JSON.
@@ -71,7 +72,7 @@ def load_scenes(path: str | Path, images: str | Path | None = None) -> list[Scen
             x, y, width, height = map(float, annotation["bbox"])
             if width < 1 or height < 1:
                 continue
-            usable = not annotation.get("iscrowd") and max(width, height) >= SMALLEST
+            usable = not annotation.get("iscrowd") and max(width, height) >= smallest
             boxes[annotation["image_id"]].append((Box(x, y, width, height), usable))
         return [
             Scene(
@@ -113,7 +114,7 @@ class WithNobody:
         self.people, self.scenes, self.augmentation, self.seed = people, scenes, augmentation, seed
         self.skeleton = people.skeleton
         self.empty = round(len(people) * share / (1 - share))
-        self._encoded = [_bytes(scene.image) for scene in scenes]
+        self._encoded = [read_picture(scene.image) for scene in scenes]
 
     def __len__(self) -> int:
         return len(self.people) + self.empty
@@ -158,7 +159,7 @@ def draw_crops(
     person: list[bool] = []
     for scene in scenes:
         rng = np.random.default_rng((seed, scene.id))
-        image = _decode(_bytes(scene.image), scene.image)
+        image = _decode(read_picture(scene.image), scene.image)
         positives = [scene.people[i] for i in rng.permutation(len(scene.people))[:each]]
         windows = [_empty_window(rng, image, scene) for _ in range(each)]
         for box, holds in [(_loosened(rng, b), True) for b in positives] + [(w, False) for w in windows if w]:
@@ -172,7 +173,8 @@ def draw_crops(
     return np.stack(crops), np.array(person)
 
 
-def _bytes(path: Path) -> bytes:
+def read_picture(path: Path) -> bytes:
+    """The bytes of a picture file; AnnotationError where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
-import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +17,7 @@ import poseglass_models
 from poseglass_core.metrics import reference_lengths
 from poseglass_training.annotations import DEV_EVERY, AnnotationError, KeypointData
 from poseglass_training.commands.common import FAILED, INTERRUPTED, Fix, make_folder, people, refusal
+from poseglass_training.commands.provenance import commit, portable, sha256
 from poseglass_training.crops import PhotoCrops, SampleSource
 from poseglass_training.locking import FolderInUse, only_run_in
 from poseglass_training.pasting import encode_png
@@ -98,19 +97,19 @@ def train(
             pictures, _ = split(load_scenes(scenes))
             learn = WithNobody(learn, pictures, recipe.nobody, recipe.augmentation, seed)
             name = f"{scenes.parent.name}, {len(pictures)} pictures, where nobody is in them"
-            origin.append({"name": name, "licence": "see the data set", "sha256": _sha256(scenes)})
-        command = ["poseglass", "train", "--preset", preset, "--data", _portable(data)]
-        command += ["--images", _portable(str(images))] if images else []
-        command += ["--dev", _portable(str(dev))] if dev else []
-        command += ["--out", _portable(str(out), 1), "--seed", str(seed)]
-        command += ["--init", _portable(init)] if init else []
+            origin.append({"name": name, "licence": "see the data set", "sha256": sha256(scenes)})
+        command = ["poseglass", "train", "--preset", preset, "--data", portable(data)]
+        command += ["--images", portable(str(images))] if images else []
+        command += ["--dev", portable(str(dev))] if dev else []
+        command += ["--out", portable(str(out), 1), "--seed", str(seed)]
+        command += ["--init", portable(init)] if init else []
         command += [part for kind in fix or [] for part in ("--fix", kind)]
-        command += ["--scenes", _portable(str(scenes))] if scenes else []
+        command += ["--scenes", portable(str(scenes))] if scenes else []
         training: dict[str, Any] = {
             "data": origin,
             "preset": preset,
             "command": shlex.join(command),
-            "commit": _commit(),
+            "commit": commit(),
         }
         start = load_checkpoint(poseglass_models.resolve(init, ".pt")) if init else None
         if start is not None:
@@ -233,9 +232,9 @@ def _sources(
         raise AnnotationError(f"{dev}: has other joints than {data}")
     _require_measurable(select_on, data, dev)
     source: dict[str, Any] = {"name": learn_from.name, "licence": learn_from.licence, "people": len(learn_from.people)}
-    source["sha256"] = _sha256(Path(data))
+    source["sha256"] = sha256(Path(data))
     if dev:
-        source["dev_sha256"] = _sha256(dev)
+        source["dev_sha256"] = sha256(dev)
     origin = [{**source, "fixed": fixed} if fixed else source]
     return (
         PhotoCrops(learn_from.people, learn_from.skeleton, padding, augmentation, seed),
@@ -254,30 +253,3 @@ def _require_measurable(held_out: KeypointData, data: str | Path, dev: Path | No
             return
     hint = " is in it" if dev else f" among the people whose id is a multiple of {DEV_EVERY}; name others with --dev"
     raise AnnotationError(f"{dev or data}: nobody to select on, with a reference length,{hint}")
-
-
-def _sha256(annotations: Path) -> str:
-    return hashlib.sha256(annotations.read_bytes()).hexdigest()
-
-
-def _portable(path: str, kept: int = 2) -> str:
-    """A path as it goes into a checkpoint: of one outside the working folder, only the last parts."""
-    parts = Path(path).parts
-    return "/".join(parts[-kept:]) if Path(path).is_absolute() or ".." in parts else path
-
-
-def _commit() -> str | None:
-    """The commit of the checkout this file is in; None where it is not tracked in one."""
-    here = Path(__file__)
-
-    def git(*arguments: str) -> str:
-        run = subprocess.run(
-            ["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10
-        )
-        return run.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)  # an installed copy may lie inside somebody else's checkout
-        return git("rev-parse", "HEAD")
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -1,0 +1,46 @@
+"""What is chosen on dev: the threshold from which a box is a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from poseglass_training.annotations import KeypointData
+from poseglass_training.detection.evaluation import Detect, main_person_found, measure_precision, top_scores
+from poseglass_training.pasting import Pasting
+from poseglass_training.scenes import Scene
+
+ALARMS = 0.05
+"""Share of the pictures without people in which somebody may be seen."""
+
+LOWEST, HIGHEST = 0.1, 0.7
+
+UNKNOWN = 0.3
+"""Threshold where there is no picture without people to choose one on."""
+
+
+def dev_row(detect: Detect, scenes: Sequence[Scene], pasted: tuple[KeypointData, Pasting] | None) -> dict[str, float]:
+    """How good a detector is on dev, in percent, at a threshold of `UNKNOWN` where one is needed."""
+    precision = measure_precision(detect, scenes)
+    row = {"dev_ap": precision.ap, "dev_ap_large": precision.ap_large}
+    tops = top_scores(detect, scenes)
+    if len(tops):
+        row["dev_alarms"] = 100 * float((tops >= UNKNOWN).mean())
+    if pasted is not None:
+        data, pasting = pasted
+        row["dev_found_pasted"] = main_person_found(detect, data, UNKNOWN, pasting)[0]
+    return {key: round(value, 2) for key, value in row.items()}
+
+
+def choose_threshold(detect: Detect, scenes: Sequence[Scene]) -> float:
+    """The lowest threshold, within bounds, at which few enough pictures without people show somebody.
+
+    Args:
+        detect: the detector.
+        scenes: of dev; those without people count.
+    """
+    tops = top_scores(detect, scenes)
+    if not len(tops):
+        return UNKNOWN
+    return round(float(np.clip(np.quantile(tops, 1 - ALARMS) + 0.01, LOWEST, HIGHEST)), 2)
