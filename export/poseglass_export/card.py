@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from poseglass_core.detector_manifest import DetectorManifest
 from poseglass_core.manifest import Manifest
 
 _WORDS = {
@@ -48,6 +49,57 @@ def model_card(manifest: Manifest, notes: str = "") -> str:
         notes,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def detector_card(manifest: DetectorManifest, notes: str = "") -> str:
+    """Markdown about one detector, as `model_card` writes it about a pose model.
+
+    Args:
+        manifest: of the detector.
+        notes: added as they are, e.g. known failures.
+    """
+    height, width = manifest.input_size
+    parts = [
+        f"# {manifest.name}, version {manifest.version}",
+        f"**The weights may be used**: {manifest.weights_licence}",
+        "## What it is",
+        _table(
+            ("architecture", manifest.architecture),
+            ("input", f"{width} × {height} RGB, the whole picture with black borders"),
+            ("answers", f"boxes of people; one is a person from a score of {manifest.threshold:g}"),
+            ("precision", manifest.precision),
+        ),
+        "## How it was made",
+        _table(*(("data", _data(part)) for part in manifest.training.get("data", ()))),
+        *_runs(manifest.training),
+        "## How good it is" if manifest.evaluation else "",
+        *(_found(row) for row in manifest.evaluation),
+        "## How exact the export is",
+        _table(*((name.replace("_", " "), _number(value)) for name, value in manifest.parity.items())),
+        notes,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    """How well a detector finds people, from its manifest's row."""
+
+    def figure(name: str) -> str:
+        low, high = row[f"{name}_interval"] if name.startswith("found") else row[f"interval{name[2:]}"]
+        return f"{row[name]:.1f} (95 % interval {low:.1f} – {high:.1f})"
+
+    lines = [
+        (f"average precision, {row['large']} people larger than 96 × 96 pixels", figure("ap_large")),
+        (f"average precision, all {row['people']} people", figure("ap")),
+        (f"of {row['without_people']} pictures without people, with a box, percent", f"{row['false_alarms']:.1f}"),
+    ]
+    if "found" in row:
+        whose = f"{row['searched']} people of {row['people_of']}"
+        lines += [
+            (f"{whose}: found, percent", figure("found")),
+            ("the same, pasted at a fifth to two fifths onto scenes without people", figure("found_pasted")),
+        ]
+    return f"{row['data']} ({row['pictures']} pictures): {row['protocol']}.\n\n" + _table(*lines)
 
 
 def _data(part: Mapping[str, Any]) -> str:

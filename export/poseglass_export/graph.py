@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from poseglass_core.detector_manifest import DetectorManifest
 from poseglass_core.manifest import METADATA_KEY, Manifest
-from poseglass_training.served import ServedModel
 
 OPSET = 18
 """The newest whose Resize has a CUDA kernel in every onnxruntime in use."""
 
 
-def trace(model: ServedModel, manifest: Manifest) -> onnx.ModelProto:
+def trace(model: nn.Module, manifest: Manifest | DetectorManifest) -> onnx.ModelProto:
     """Turn a model into a graph with a free batch size.
 
     Args:
-        model: from `served_model`.
+        model: from `served_model`, or a `ServedDetector`.
         manifest: names the input size and the outputs.
     """
     model = _with_halves(model)
@@ -58,7 +58,7 @@ class _Widened(nn.Module):
         return weight.float()
 
 
-def _with_halves(model: ServedModel) -> ServedModel:
+def _with_halves(model: nn.Module) -> nn.Module:
     """A copy that stores matrices in half precision where that changes no number: half the file, the same answers.
 
     ONNX Runtime widens them once, when it loads the file. Checkpoints that were rounded for release lose nothing.
@@ -73,7 +73,7 @@ def _with_halves(model: ServedModel) -> ServedModel:
     return model
 
 
-def with_manifest(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
+def with_manifest(graph: onnx.ModelProto, manifest: Manifest | DetectorManifest) -> bytes:
     """The file's bytes: the graph, described by nothing but its manifest.
 
     Args:

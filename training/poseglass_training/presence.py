@@ -20,6 +20,9 @@ from poseglass_training.scenes import Scene, draw_crops, load_scenes, scenes_of,
 
 PRESENCE_EPOCHS, PRESENCE_BATCH = 60, 256
 
+ROUNDS, TRIAL_EPOCHS, STEP, KEPT_ASIDE = 6, 20, 8.0, 4
+"""Of weighing the groups: trial fits, their length, how far an error moves a weight, and one crop in so many aside."""
+
 PEOPLE_EVERY, SCENE_CROPS = 3, 10
 """Labelled pictures taken, one in so many; crops of either kind from each COCO picture."""
 
@@ -47,7 +50,8 @@ def fit_presence(
 
     Args:
         checkpoint: the pose network, whose features are read and whose weights stay as they are.
-        sources: each should hold both kinds; sources and kinds count alike, however many crops they have.
+        sources: each should hold both kinds; however many crops they have, the source and kind that is hardest to tell
+            is to do as well as it can.
         seed: of the crops, the first weights and the order.
 
     Returns:
@@ -62,13 +66,55 @@ def fit_presence(
     pooled, person = torch.cat([x for x, _ in learn]), torch.cat([y for _, y in learn])
     if not person.any() or person.all():
         raise ValueError("presence needs crops with a person and crops without: name pictures without people")
-    weight = torch.cat([_balance(y) for _, y in learn])
+    group = torch.cat([2 * i + y.long() for i, (_, y) in enumerate(learn)])  # a source's crops of either kind
+    presence = _fit(pooled, person, _balanced(group, _group_weights(pooled, person, group)))
+    report = {}
+    for source in sources:
+        x, y = _pooled(checkpoint, source.held_out, source.each, seed + 1)
+        with torch.inference_mode():
+            said = presence.logits(x).softmax(dim=1)[:, 1] >= 0.5 if len(y) else y
+        report[source.name] = {
+            **{kind: _percent(said[y == holds] == holds) for kind, holds in (("person", True), ("nobody", False))},
+            "crops": len(y),
+        }
+    weights = {name: tensor.detach().clone() for name, tensor in presence.state_dict().items()}
+    return replace(checkpoint, presence=weights), report
+
+
+def _group_weights(pooled: Tensor, person: Tensor, group: Tensor) -> Tensor:
+    """How much each group of crops should count for the worst group to do best, found on a part kept aside.
+
+    Sources and kinds that are harder get more weight, round by round: the idea of distributionally robust training
+    over groups (Sagawa et al., arXiv:1911.08731), with a part of the crops to measure on instead of the training loss.
+    """
+    weights = best = torch.ones(int(group.max()) + 1)
+    aside, least = torch.arange(len(group)) % KEPT_ASIDE == 0, float("inf")
+    for _ in range(ROUNDS):
+        trial = _fit(pooled[~aside], person[~aside], _balanced(group[~aside], weights), TRIAL_EPOCHS)
+        with torch.inference_mode():
+            wrong = (trial.logits(pooled[aside]).argmax(dim=1) == 1) != person[aside]
+        errors = torch.zeros_like(weights)
+        for g in set(group[aside].tolist()):
+            errors[g] = wrong[group[aside] == g].float().mean()
+        if float(errors.max()) < least:
+            least, best = float(errors.max()), weights
+        weights = weights * torch.exp(STEP * (errors - errors.mean()))
+    return best
+
+
+def _balanced(group: Tensor, weights: Tensor) -> Tensor:
+    """A weight a crop: those of each group sum to the group's."""
+    counts = torch.bincount(group, minlength=len(weights)).clamp(min=1)
+    return (weights / counts)[group]
+
+
+def _fit(pooled: Tensor, person: Tensor, weight: Tensor, epochs: int = PRESENCE_EPOCHS) -> Presence:
     presence = Presence(pooled.shape[1] // 2)
     # Inputs brought to zero mean and unit spread train fast; the two numbers are folded into the first layer below.
     mean, spread = pooled.mean(dim=0), pooled.std(dim=0).clamp(min=1e-3)
     optimizer = torch.optim.AdamW(presence.parameters(), lr=2e-3, weight_decay=0.02)
     inputs = (pooled - mean) / spread
-    steps = max(len(inputs) // PRESENCE_BATCH, 1) * PRESENCE_EPOCHS
+    steps = max(len(inputs) // PRESENCE_BATCH, 1) * epochs
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         rows = torch.multinomial(weight, min(PRESENCE_BATCH, len(weight)), replacement=True)
@@ -81,17 +127,7 @@ def fit_presence(
     with torch.no_grad():
         presence.hidden.bias.sub_(presence.hidden.weight @ (mean / spread))
         presence.hidden.weight.div_(spread)
-    report = {}
-    for source in sources:
-        x, y = _pooled(checkpoint, source.held_out, source.each, seed + 1)
-        with torch.inference_mode():
-            said = presence.logits(x).softmax(dim=1)[:, 1] >= 0.5 if len(y) else y
-        report[source.name] = {
-            **{kind: _percent(said[y == holds] == holds) for kind, holds in (("person", True), ("nobody", False))},
-            "crops": len(y),
-        }
-    weights = {name: tensor.detach().clone() for name, tensor in presence.state_dict().items()}
-    return replace(checkpoint, presence=weights), report
+    return presence
 
 
 @torch.inference_mode()
@@ -124,13 +160,6 @@ def presence_sources(learn: KeypointData, held_out: KeypointData, scenes: Path |
         fit, held = split(load_scenes(scenes))
         sources.append(PresenceSource(scenes.parent.name, fit, held, SCENE_CROPS))
     return sources
-
-
-def _balance(person: Tensor) -> Tensor:
-    """Weights that make the two kinds of a source count alike, and sum to 1."""
-    counts = torch.stack([(~person).sum(), person.sum()]).clamp(min=1)
-    weights = 1.0 / counts[person.long()]
-    return weights / weights.sum() if len(person) else weights
 
 
 def _percent(right: Tensor) -> float | None:

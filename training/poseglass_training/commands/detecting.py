@@ -10,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import poseglass_models
+from poseglass_core.geometry import Box
 from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
 from poseglass_training.commands.common import FAILED, INTERRUPTED, make_folder, refusal
 from poseglass_training.commands.provenance import commit, portable, sha256
@@ -163,35 +166,10 @@ def evaluate_detector(
     its threshold; and, with --people, how often it finds the labelled person, in the pictures as they are and pasted
     at a fifth to two fifths of their size onto the held-out scenes without people.
     """
-    from poseglass_runtime.detector import load_detector
-
     from poseglass_runtime.engine import ModelError
-    from poseglass_training.detection.evaluation import false_alarms, main_person_found, measure_precision
 
     try:
-        detector = load_detector(poseglass_models.resolve(model))
-        _, _, held_out = split_scenes(load_scenes(scenes, smallest=0))
-        threshold = detector.manifest.threshold
-
-        def detect(image: Any) -> Any:
-            found = detector.detect(image, threshold=0.0)
-            return found.boxes, found.scores
-
-        precision = measure_precision(detect, held_out)
-        row: dict[str, Any] = {
-            "scenes": f"{scenes.parent.name}, id % {HELD_OUT_EVERY} == 0",
-            "threshold": threshold,
-            **precision.to_json(),
-            "without_people": sum(not s.people and not s.avoid for s in held_out),
-            "false_alarms": round(false_alarms(detect, held_out, threshold), 1),
-        }
-        if people is not None:
-            data = load_coco(people)
-            data = replace(data, people=data.people[::every])
-            row["people_of"] = data.name
-            for name, pasting in (("found", None), ("found_pasted", _pasting(held_out))):
-                rate, interval = main_person_found(detect, data, threshold, pasting)
-                row[name], row[f"{name}_interval"] = round(rate, 1), interval
+        row = measure_detector(poseglass_models.resolve(model), scenes, people, every)
     except (AnnotationError, FileNotFoundError, ModelError, ValueError) as error:
         raise refusal("evaluate-detector", str(error)) from None
     if json_:
@@ -199,6 +177,50 @@ def evaluate_detector(
         return
     for key, value in row.items():
         print(f"{key.replace('_', ' '):24} {value}")
+
+
+def measure_detector(model: Path, scenes: Path, people: Path | None, every: int = 1) -> dict[str, Any]:
+    """What `evaluate-detector` says of an exported detector, ready for its manifest.
+
+    Args:
+        model: ONNX file.
+        scenes: COCO file of pictures in which everybody's box is labelled.
+        people: COCO keypoint file of pictures with one labelled person each.
+        every: of the people, one in so many.
+
+    Raises:
+        AnnotationError: a file cannot be used.
+        ModelError: the detector cannot.
+    """
+    from poseglass_runtime.detector import load_detector
+    from poseglass_training.detection.evaluation import false_alarms, main_person_found, measure_precision
+
+    detector = load_detector(model)
+    _, _, held_out = split_scenes(load_scenes(scenes, smallest=0))
+    threshold = detector.manifest.threshold
+    if not any(scene.people for scene in held_out):
+        raise AnnotationError(f"{scenes}: nobody is in the pictures whose id is a multiple of {HELD_OUT_EVERY}")
+
+    def detect(image: NDArray[np.uint8]) -> tuple[list[Box], NDArray[np.float32]]:
+        found = detector.detect(image, threshold=0.0)
+        return list(found.boxes), found.scores
+
+    row: dict[str, Any] = {
+        "data": f"{scenes.parent.name}, id % {HELD_OUT_EVERY} == 0",
+        "protocol": "average precision at an IoU of 0.5; the rest at the threshold",
+        "threshold": threshold,
+        **measure_precision(detect, held_out).to_json(),
+        "without_people": sum(not s.people and not s.avoid for s in held_out),
+        "false_alarms": round(false_alarms(detect, held_out, threshold), 1),
+    }
+    if people is not None:
+        data = load_coco(people)
+        data = replace(data, people=data.people[::every])
+        row["people_of"], row["searched"] = data.name, len(data.people)
+        for name, pasting in (("found", None), ("found_pasted", _pasting(held_out))):
+            rate, interval = main_person_found(detect, data, threshold, pasting)
+            row[name], row[f"{name}_interval"] = round(rate, 1), interval
+    return row
 
 
 def _origin(scenes: Path, pictures: int, people: Path | None, learn: KeypointData | None) -> list[dict[str, Any]]:

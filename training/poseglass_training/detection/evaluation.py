@@ -138,6 +138,8 @@ def measure_precision(detect: Detect, scenes: Sequence[Scene], seed: int = 0) ->
 
 
 def _with_interval(matches: Sequence[Match], seed: int) -> tuple[float, tuple[float, float]]:
+    if not any(match.people for match in matches):
+        return float("nan"), (float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
     draws = [
         average_precision([matches[i] for i in rng.integers(len(matches), size=len(matches))]) for _ in range(RESAMPLES)

@@ -200,7 +200,7 @@ def train_detector(
         average.load_state_dict(checkpoint.weights)
         optimizer.load_state_dict(checkpoint.resume["optimizer"])
         done = checkpoint.epoch
-    steps = max(preset.pictures // preset.batch_size, 1)
+    steps = max(len(scenes) // preset.batch_size, 1)
     for epoch in range(done, preset.epochs):
         began = time.monotonic()
         batches = Stopwatch(detection_batches(scenes, epoch, preset.network.input_size[0], preset.batch_size, workers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +31,7 @@ def dev_row(detect: Detect, scenes: Sequence[Scene], pasted: tuple[KeypointData,
     if pasted is not None:
         data, pasting = pasted
         row["dev_found_pasted"] = main_person_found(detect, data, UNKNOWN, pasting)[0]
-    return {key: round(value, 2) for key, value in row.items()}
+    return {key: round(value, 2) for key, value in row.items() if math.isfinite(value)}  # of nobody there is no AP
 
 
 def choose_threshold(detect: Detect, scenes: Sequence[Scene]) -> float:

@@ -1,0 +1,164 @@
+"""Exported detectors: what is written is what was trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from poseglass.cli import app
+from poseglass_core.detector_manifest import parse_detector_manifest
+from poseglass_core.manifest import METADATA_KEY, ManifestError
+from poseglass_export.card import detector_card
+from poseglass_export.detectors import check_detector_parity, detector_manifest_of, export_detector
+from poseglass_export.exporting import gate_pictures
+from poseglass_export.gate import ParityError
+from poseglass_export.graph import trace, with_manifest
+from poseglass_runtime.detector import load_detector
+from poseglass_training.detection.checkpoint import DetectorCheckpoint
+from poseglass_training.detection.network import Detector, DetectorConfig, ServedDetector
+
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    """An untrained detector: what it sees is arbitrary, but always the same."""
+    torch.manual_seed(0)
+    config = DetectorConfig(features=16, depth=2, input_size=SIZE, candidates=8)
+    network = Detector(config)
+    torch.nn.init.normal_(network.trunk.heads[0].weight, std=0.7)
+    training = {"data": [{"name": "none", "licence": "none"}], "preset": "test", "seed": 0, "epochs": 0}
+    return DetectorCheckpoint(config, network.state_dict(), training=training, threshold=0.25).rounded()
+
+
+@pytest.fixture(scope="module")
+def path(checkpoint, tmp_path_factory):
+    """The same, saved."""
+    path = tmp_path_factory.mktemp("detector") / "found.pt"
+    checkpoint.save(path)
+    return path
+
+
+def test_an_exported_detector_says_what_it_is_and_runs(path, tmp_path):
+    manifest = export_detector(path, tmp_path / "found.onnx", version=3)
+    props = {p.key: p.value for p in onnx.load(tmp_path / "found.onnx").metadata_props}
+    assert parse_detector_manifest(props[METADATA_KEY]) == manifest
+    assert (manifest.name, manifest.version, manifest.threshold) == ("found", 3, 0.25)
+    assert manifest.parity["boxes_compared"] >= 8
+    assert manifest.parity["box_error"] <= 0.1
+    detector = load_detector(tmp_path / "found.onnx", device="cpu", threads=1)
+    found = detector.detect(gate_pictures(1, (80, 120), 1.25)[0], threshold=0.0)
+    assert len(found.boxes) == len(found.scores) > 0
+    assert (np.diff(found.scores) <= 0).all()
+    assert all(0 <= b.x <= b.x + b.width <= 120 and 0 <= b.y <= b.y + b.height <= 80 for b in found.boxes)
+
+
+def test_the_runtime_and_pytorch_find_the_same_people(checkpoint, path, tmp_path):
+    from poseglass_training.detection.inference import LEAST_SCORE, detector_of
+
+    export_detector(path, tmp_path / "found.onnx")
+    detector = load_detector(tmp_path / "found.onnx", device="cpu", threads=1)
+    picture = gate_pictures(1, (80, 120), 1.25)[0]
+    boxes, scores = detector_of(checkpoint)(picture)
+    found = detector.detect(picture, threshold=LEAST_SCORE)
+    assert len(found.boxes) == len(boxes) > 0
+    assert np.allclose(found.scores, scores, atol=1e-3)
+    assert np.allclose([b.to_list() for b in found.boxes], [b.to_list() for b in boxes], atol=0.2)
+
+
+def test_other_weights_than_the_graphs_are_refused(checkpoint):
+    manifest = detector_manifest_of(checkpoint, "found")
+    graph = with_manifest(trace(ServedDetector(checkpoint.network()).eval(), manifest), manifest)
+    changed = dict(checkpoint.weights)
+    changed["box.2.bias"] = changed["box.2.bias"] + 0.05
+    other = ServedDetector(replace(checkpoint, weights=changed).network()).eval()
+    with pytest.raises(ParityError, match="edges of boxes"):
+        check_detector_parity(other, graph, gate_pictures(64, SIZE, 1.25))
+    with pytest.raises(ValueError, match="at least 64 pictures"):
+        check_detector_parity(other, graph, gate_pictures(3, SIZE, 1.25))
+
+
+def test_a_detector_that_sees_nobody_proves_nothing(checkpoint, tmp_path):
+    blind = dict(checkpoint.weights)
+    blind["trunk.heads.0.weight"] = torch.zeros_like(blind["trunk.heads.0.weight"])
+    replace(checkpoint, weights=blind).save(tmp_path / "blind.pt")
+    (tmp_path / "blind.onnx").write_bytes(b"as it was")
+    with pytest.raises(ParityError, match="train the detector first"):
+        export_detector(tmp_path / "blind.pt", tmp_path / "blind.onnx")
+    assert (tmp_path / "blind.onnx").read_bytes() == b"as it was"
+
+
+def test_names_are_checked_first(path, tmp_path):
+    with pytest.raises(ManifestError, match="name"):
+        export_detector(path, tmp_path / "found.onnx", name="no/slashes")
+
+
+@pytest.fixture
+def scenes_file(tmp_path):
+    """Ten pictures with a figure in the even ones, as scenes and as labelled people."""
+    from poseglass_core.skeleton import LSP
+    from poseglass_training.figures import render_figure
+
+    (tmp_path / "images").mkdir()
+    images, boxes, people = [], [], []
+    for i in range(1, 11):
+        figure = render_figure(np.random.default_rng(i), (96, 96))
+        empty = np.full((96, 96, 3), 40, np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / f"{i}.png"), empty if i % 2 else figure.image[..., ::-1])
+        images.append({"id": i, "file_name": f"{i}.png", "width": 96, "height": 96})
+        if i % 2 == 0:
+            row = {"id": i, "image_id": i, "category_id": 1, "bbox": figure.box.to_list()[:4], "iscrowd": 0}
+            boxes.append(row)
+            flat = np.column_stack([figure.joints, np.full(14, 2)]).ravel().tolist()
+            people.append({**row, "keypoints": flat})
+    category = {"id": 1, "name": "person", "keypoints": list(LSP.joints), "skeleton": []}
+    for name, rows in (("scenes", boxes), ("people", people)):
+        content = {"info": {"description": name}, "images": images, "annotations": rows, "categories": [category]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return tmp_path / "scenes.json"
+
+
+def test_the_commands_measure_and_describe_a_detector(path, scenes_file, tmp_path):
+    out, card, people = tmp_path / "found.onnx", tmp_path / "found.md", scenes_file.with_name("people.json")
+    command = ["export", str(path), "--out", str(out), "--card", str(card), "--evaluate", str(scenes_file)]
+    result = CliRunner().invoke(app, [*command, "--people", str(people)])
+    assert result.exit_code == 0, result.output
+    assert "boxes within" in result.output
+    text = card.read_text()
+    for part in ("# found, version 1", "average precision", "found, percent", "black borders", "boxes compared"):
+        assert part in text
+    evaluated = CliRunner().invoke(
+        app, ["evaluate-detector", str(out), "--scenes", str(scenes_file), "--people", str(people), "--json"]
+    )
+    assert evaluated.exit_code == 0, evaluated.output
+    row = json.loads(evaluated.output)
+    assert (row["pictures"], row["people"], row["without_people"], row["searched"]) == (2, 1, 1, 5)
+    assert row == json.loads(json.dumps(load_detector(out).manifest.evaluation[0]))
+    plain = CliRunner().invoke(app, ["evaluate-detector", str(out), "--scenes", str(scenes_file)])
+    assert "ap large" in plain.output
+
+
+def test_the_commands_say_what_they_cannot_use(path, scenes_file, tiny_checkpoint_path, tmp_path):
+    out = ["--out", str(tmp_path / "x.onnx")]
+    alone = CliRunner().invoke(app, ["export", str(path), *out, "--people", str(scenes_file)])
+    assert alone.exit_code == 2
+    assert "--people needs --evaluate" in alone.output.replace("\n", " ")
+    pose = CliRunner().invoke(app, ["export", str(tiny_checkpoint_path), *out, "--people", str(scenes_file)])
+    assert pose.exit_code == 2
+    assert "--people is for detectors" in pose.output.replace("\n", " ")
+    missing = CliRunner().invoke(app, ["evaluate-detector", "nothing.onnx", "--scenes", str(scenes_file)])
+    assert missing.exit_code == 2
+    assert "nothing.onnx" in missing.output
+
+
+def test_a_card_without_figures_is_a_card(checkpoint):
+    text = detector_card(detector_manifest_of(checkpoint, "found"), "## Known failures")
+    assert "How good it is" not in text
+    assert text.endswith("## Known failures\n")
