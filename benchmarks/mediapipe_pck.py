@@ -13,8 +13,10 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,17 +28,21 @@ from rich.table import Table
 
 import poseglass_models
 from machine import processor
+from poseglass_core.errors import NotSupported
 from poseglass_core.files import write_whole
 from poseglass_core.geometry import Affine, Box, box_around, crop_affine, invert, transform, warp
 from poseglass_core.metrics import LIMB_JOINTS, PckResult
 from poseglass_core.poses import ModelRef, Pose, PoseRequest, Prediction, Timings
 from poseglass_core.skeleton import Skeleton
+from poseglass_runtime.detector import load_detector
 from poseglass_runtime.engine import ModelError, load_engine
 from poseglass_runtime.predictor import Predictor
 from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
 from poseglass_training.commands.evaluating import Mode
+from poseglass_training.commands.models import ModelUnusable, predictor
 from poseglass_training.evaluation import THRESHOLD, Evaluation, Predict, evaluate
 from poseglass_training.reporting import evaluation_bar
+from serving import ServerError, running_server
 
 LIMBS = Skeleton(LIMB_JOINTS)
 """What MediaPipe is asked for: the joints that it shares with LSP and COCO."""
@@ -287,6 +293,24 @@ def pin(threads: int) -> None:
     os.sched_setaffinity(0, here[:threads])
 
 
+@contextmanager
+def ours(names: Sequence[str], threads: int, serve: bool) -> Iterator[dict[str, Predict]]:
+    """This project's models, each with the shipped detector at hand, in this process or through a server."""
+    if not serve or not names:
+        finder = None
+        if names and (detector := poseglass_models.detector()):
+            finder = load_detector(poseglass_models.resolve(detector), "cpu", threads)
+        yield {
+            name: partial(
+                Predictor(load_engine(poseglass_models.resolve(name), "cpu", threads)).predict, detector=finder
+            )
+            for name in names
+        }
+        return
+    with running_server(names, threads) as address, ExitStack() as stack:
+        yield {f"{name}, served": stack.enter_context(predictor(Path(name).stem, address, "cpu"))[0] for name in names}
+
+
 @dataclass(frozen=True)
 class Report:
     """All of a run.
@@ -350,7 +374,13 @@ def main(
     mediapipe_python: Annotated[Path, typer.Option(metavar="PATH", help="A Python that has mediapipe 0.10.14.")],
     data: Annotated[Path, typer.Option(metavar="ANN.json", help="COCO keypoint file that names the 12 limb joints.")],
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="The pictures; default as `poseglass`.")] = None,
-    mode: Annotated[Mode, typer.Option(help="Show each person's box, padded, or the whole picture.")] = Mode.box,
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            help="Show each person's box, padded, or the whole picture; `detect`: ours look for everybody in it, and "
+            "whoever is nearest to the label counts."
+        ),
+    ] = Mode.box,
     padding: Annotated[
         float, typer.Option(min=1.0, help="Size of MediaPipe's crops over the box's. Our models keep their own.")
     ] = PADDING,
@@ -359,6 +389,7 @@ def main(
     ] = None,
     alone: Annotated[bool, typer.Option("--alone", help="MediaPipe alone, without models of this project.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first N people only.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Ask ours through a server, which this starts.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Processors that each contestant may use, one at a time.")] = 1,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")] = None,
 ) -> None:
@@ -368,13 +399,22 @@ def main(
         labelled = load_coco(data, images)
         people = replace(labelled, people=labelled.people[:limit])
         names = [] if alone else model or poseglass_models.names()
-        contestants: dict[str, Predict] = {
-            name: Predictor(load_engine(poseglass_models.resolve(name), "cpu", threads)).predict for name in names
-        }
-        with MediaPipe(mediapipe_python, padding) as mediapipe, evaluation_bar(Console(stderr=True)) as progress:
+        with ExitStack() as stack:
+            contestants = stack.enter_context(ours(names, threads, serve))
+            mediapipe = stack.enter_context(MediaPipe(mediapipe_python, padding))
             contestants[mediapipe.name] = mediapipe.predict
+            progress = stack.enter_context(evaluation_bar(Console(stderr=True)))
             scores = compare(contestants, people, mode, progress)
-    except (AnnotationError, FileNotFoundError, ModelError, ValueError, WorkerError) as error:
+    except (
+        AnnotationError,
+        FileNotFoundError,
+        ModelError,
+        ModelUnusable,
+        NotSupported,
+        ServerError,
+        ValueError,
+        WorkerError,
+    ) as error:
         typer.echo(f"mediapipe_pck: {error}", err=True)
         raise typer.Exit(2) from None
     differences = [difference(score, scores[-1]) for score in scores[:-1]]

@@ -23,7 +23,7 @@ from rich.table import Table
 from machine import processor
 from poseglass_core.files import write_whole
 from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
-from poseglass_training.batches import CropDataset, Stopwatch, crop_batches
+from poseglass_training.batches import Batch, CropDataset, Stopwatch, crop_batches
 from poseglass_training.crops import PhotoCrops, SampleSource
 from poseglass_training.devices import DeviceError, bf16_pays, keep_freed_memory, pick_device
 from poseglass_training.loop import train_epoch
@@ -72,7 +72,7 @@ class Steps:
         warm_up: steps that are not timed, at least one.
     """
 
-    def __init__(self, batches: Stopwatch, warm_up: int) -> None:
+    def __init__(self, batches: Stopwatch[Batch], warm_up: int) -> None:
         self._batches, self._warm_up = batches, warm_up
         self._marks: list[tuple[float, float]] = []
 

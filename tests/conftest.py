@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests are of the CPU path unless they say otherwise
@@ -57,6 +60,84 @@ def tiny_engine(tiny_model_path: Path) -> Engine:
     from poseglass_runtime.engine import load_engine
 
     return load_engine(tiny_model_path, device="cpu", threads=1)
+
+
+def write_detector(
+    path: Path,
+    outputs: dict[str, Any],
+    size: tuple[int, int] = (64, 64),
+    adapter: str = "poseglass",
+    dynamic: bool = False,
+    **manifest: Any,
+) -> Path:
+    """A detector that gives the same for every picture, and its manifest: inside, or beside it where it is foreign.
+
+    Args:
+        path: of the ONNX file.
+        outputs: name -> array of one picture's answer, with its batch axis.
+        size: (height, width) of the input.
+        adapter: decides the input's type.
+        dynamic: the graph does not declare the outputs' sizes.
+        **manifest: what stands in it other than the least.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    own = adapter == "poseglass"
+    shape = ["N", *size, 3] if own else ["N", 3, *size]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8 if own else TensorProto.FLOAT, shape)
+    constants = [numpy_helper.from_array(value, f"{name}_") for name, value in outputs.items()]
+    if dynamic:  # a shape that is computed from the batch size, which is free
+        nodes = [
+            helper.make_node("Shape", ["image"], ["batch"], start=0, end=1),
+            helper.make_node("Sub", ["batch", "batch"], ["zero"]),
+        ]
+        for name, value in outputs.items():
+            constants.append(numpy_helper.from_array(np.array(value.shape, np.int64), f"{name}_shape"))
+            nodes.append(helper.make_node("Add", [f"{name}_shape", "zero"], [f"{name}_size"]))
+            nodes.append(helper.make_node("Reshape", [f"{name}_", f"{name}_size"], [name]))
+    else:
+        nodes = [helper.make_node("Identity", [f"{name}_"], [name]) for name in outputs]
+    results = [
+        helper.make_tensor_value_info(
+            name,
+            helper.np_dtype_to_tensor_dtype(value.dtype),
+            ["N", *(f"{name}{i}" for i in range(1, value.ndim))] if dynamic else ["N", *value.shape[1:]],
+        )
+        for name, value in outputs.items()
+    ]
+    graph = helper.make_graph(nodes, "detector", [image], results, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    text = {
+        "format": "poseglass.manifest/1",
+        "kind": "detector",
+        "name": path.stem,
+        "version": 1,
+        "input": {"height": size[0], "width": size[1]},
+        "threshold": 0.5,
+        "adapter": adapter,
+        **({"parity": {"boxes": 0.0}} if own else {}),
+    } | manifest
+    if own:
+        model.metadata_props.add(key="poseglass.manifest", value=json.dumps(text))
+    else:
+        path.with_name(f"{path.stem}.manifest.json").write_text(json.dumps(text))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_detector() -> Callable[..., Path]:
+    """`write_detector`."""
+    return write_detector
+
+
+@pytest.fixture(scope="session")
+def tiny_detector_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector that finds two people in every picture: the left and the right half of a square one."""
+    boxes = np.array([[[0, 0, 32, 64], [32, 0, 64, 64]]], np.float32)
+    outputs = {"boxes": boxes, "scores": np.array([[0.9, 0.8]], np.float32)}
+    return write_detector(tmp_path_factory.mktemp("detector") / "halves.onnx", outputs)
 
 
 @pytest.fixture(scope="session")

@@ -83,11 +83,12 @@ class PoseClient:
             image: the bytes of a JPEG, PNG, WebP or BMP file; a path to one; or pixels, uint8 [H, W, 3] RGB or [H, W]
                 grey, which are sent raw.
             timeout: seconds; default the client's.
-            **options: `boxes`, `locate`, `model`, `version`, `joints`, `heatmaps`, `heatmap_type`, `flip_test`,
-                `joint_threshold`, `person_threshold`, `request_id`, `timestamp_s`, as `PredictOptions` describes them.
+            **options: `boxes`, `locate`, `detector`, `model`, `version`, `joints`, `heatmaps`, `heatmap_type`,
+                `flip_test`, `joint_threshold`, `person_threshold`, `overlap_threshold`, `request_id`, `timestamp_s`, as
+                `PredictOptions` describes them.
 
         Returns:
-            One pose a given box, in their order; without boxes, whoever was found.
+            One pose a given box, in their order; without boxes, whoever was found, the most certain first.
 
         Raises:
             InvalidRequest, ModelNotFound, Overloaded, DeadlineExceeded, Unavailable, ...: see `PoseglassError`.
@@ -158,10 +159,10 @@ class PoseClient:
         return self._exchange.models(self._call(self._poses.ListModels, pb.ListModelsRequest(), deadline))
 
     def model(self, name: str = "", version: int = 0, *, timeout: float | None = None) -> ModelInfo:
-        """One model.
+        """One model or detector.
 
         Args:
-            name: empty for the server's default.
+            name: empty for the server's default model.
             version: 0 for the newest.
             timeout: seconds; default the client's.
 

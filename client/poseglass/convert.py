@@ -28,8 +28,8 @@ class ModelInfo:
         state: "READY", "LOADING", "RETIRING" or "REFUSED".
         reason: why it is refused.
         licence: of the weights.
-        joints: names.
-        is_default: what an empty model name means.
+        joints: names; none of a detector.
+        is_default: what an empty model name, or detector name, means.
         manifest: the model's own description; empty where it could not be read.
     """
 
@@ -69,10 +69,13 @@ def to_request(
         boxes=[pb.Box(x=b.x, y=b.y, width=b.width, height=b.height, angle=b.angle) for b in pose.boxes],
         locate=pose.locate.name,
         outputs=pb.Outputs(heatmaps=pose.heatmaps, heatmap_type=wanted.heatmap_type, joints=pose.joints),
-        thresholds=pb.Thresholds(joint=wanted.joint_threshold, person=pose.person_threshold),
+        thresholds=pb.Thresholds(
+            joint=wanted.joint_threshold, person=pose.person_threshold, overlap=pose.overlap_threshold
+        ),
         flip_test=pose.flip_test,
         timestamp_s=wanted.timestamp_s,
         timeout_ms=0 if timeout_s is None else max(1, round(timeout_s * 1e3)),
+        detector=wanted.detector,
     )
     # Checked here because inside a stream gRPC's own refusal would end all of it.
     if (size := request.ByteSize()) > limit:
@@ -123,6 +126,7 @@ def to_prediction(response: pb.PredictResponse, joints: Sequence[str], skeleton:
             ),
             request_id=response.request_id,
             timestamp_s=response.timestamp_s,
+            detector=to_ref(response.detector) if response.HasField("detector") else None,
         )
     except ValueError as error:
         raise ServerError(f"the answer cannot be read ({error})") from None

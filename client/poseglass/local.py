@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ from poseglass_core.errors import InvalidInput, NotSupported
 from poseglass_core.poses import Prediction
 
 if TYPE_CHECKING:
+    from poseglass_runtime.detector import DetectorEngine
     from poseglass_runtime.engine import Engine
     from poseglass_runtime.predictor import Predictor
+
+Loaded = TypeVar("Loaded")
 
 
 class LocalPredictor:
@@ -29,6 +32,7 @@ class LocalPredictor:
 
     Args:
         model: shipped name or path of an ONNX file; empty: the shipped default.
+        detector: likewise, for finding people; empty: the shipped one, where there is one; None: none.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: for inference; default: what this process may really use.
 
@@ -37,15 +41,19 @@ class LocalPredictor:
         MissingExtra: `poseglass[cpu]` (or `[gpu]`) is not installed.
     """
 
-    def __init__(self, model: str = "", *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, model: str = "", *, detector: str | None = "", device: str = "auto", threads: int | None = None
+    ) -> None:
         with runtime():
             import poseglass_runtime.engine
             import poseglass_runtime.images  # noqa: F401
         self._model, self._device = checks.text("model", model), checks.text("device", device)
+        self._detector = None if detector is None else checks.text("detector", detector)
         self._threads = (
             None if threads is None else checks.whole("threads", threads, 1, None, "a whole number of at least 1")
         )
         self._predictors: dict[str, Predictor] = {}
+        self._detectors: dict[str, DetectorEngine] = {}
         self._loading = threading.Lock()
 
     def __enter__(self) -> LocalPredictor:
@@ -59,27 +67,30 @@ class LocalPredictor:
     def close(self) -> None:
         """Let go of the loaded models."""
         self._predictors.clear()
+        self._detectors.clear()
 
     def predict(self, image: ImageLike, **options: Unpack[PredictOptions]) -> Prediction:
         """Find the poses in one picture.
 
         Args:
             image: as for `PoseClient.predict`.
-            **options: as for `PoseClient.predict`. `model` may also be the path of an ONNX file; `heatmap_type` makes
-                no difference, since nothing travels.
+            **options: as for `PoseClient.predict`. `model` and `detector` may also be paths of ONNX files;
+                `heatmap_type` makes no difference, since nothing travels.
 
         Raises:
             InvalidRequest: the picture or an option cannot be used.
             ModelNotFound: no such model, or not of that version.
-            FailedPrecondition: the model or the device will not do, or detection is asked for.
+            FailedPrecondition: the model or the device will not do, or people are to be detected and there is no
+                detector.
         """
         wanted = checked(options)
         predictor = self.predictor(wanted.model)
         ref = predictor.ref
         if wanted.version not in (0, ref.version):
             raise ModelNotFound(f"{ref.name!r} is here in version {ref.version}, not {wanted.version}")
+        detector = self.detector(wanted.detector) if wanted.detector or not wanted.pose.boxes else None
         try:
-            prediction = predictor.predict(decode(image), wanted.pose)
+            prediction = predictor.predict(decode(image), wanted.pose, detector)
         except InvalidInput as error:
             raise InvalidRequest(error.field, error.reason) from None
         except NotSupported as error:
@@ -92,6 +103,7 @@ class LocalPredictor:
             timings=prediction.timings,
             request_id=wanted.request_id,
             timestamp_s=wanted.timestamp_s,
+            detector=prediction.detector,
         )
 
     def predictor(self, model: str = "") -> Predictor:
@@ -111,17 +123,53 @@ class LocalPredictor:
                 self._predictors[name] = Predictor(load(name, self._device, self._threads))
             return self._predictors[name]
 
+    def detector(self, detector: str = "") -> DetectorEngine | None:
+        """One detector, loaded where it is not.
+
+        Args:
+            detector: name or path; empty: this object's.
+
+        Returns:
+            None where this object has none and none is named.
+
+        Raises:
+            ModelNotFound, FailedPrecondition: there is none such, or it cannot be loaded.
+        """
+        name = detector or (None if self._detector is None else self._detector or poseglass_models.detector())
+        if name is None:
+            return None
+        with self._loading:
+            if name not in self._detectors:
+                self._detectors[name] = load_detector(name, self._device, self._threads)
+            return self._detectors[name]
+
 
 def load(model: str, device: str = "auto", threads: int | None = None) -> Engine:
-    """Load a model named as on the command line.
+    """Load a pose model named as on the command line.
 
     Raises:
         MissingExtra, ModelNotFound, FailedPrecondition: with the remedy.
     """
     with runtime():
-        from poseglass_runtime.engine import ModelError, load_engine
+        from poseglass_runtime.engine import load_engine
+    return _loaded(load_engine, model, device, threads)
+
+
+def load_detector(detector: str, device: str = "auto", threads: int | None = None) -> DetectorEngine:
+    """Load a detector named as on the command line; raises what `load` does."""
+    with runtime():
+        from poseglass_runtime.detector import load_detector as load_file
+    return _loaded(load_file, detector, device, threads)
+
+
+def _loaded(
+    load_file: Callable[[Path, str, int | None], Loaded], model: str, device: str, threads: int | None
+) -> Loaded:
+    """A model's file, loaded, with the client's errors."""
+    from poseglass_runtime.engine import ModelError
+
     try:
-        return load_engine(find(model), device, threads)
+        return load_file(find(model), device, threads)
     except ModelError as error:
         raise FailedPrecondition(str(error)) from None
 

@@ -36,7 +36,10 @@ class PredictOptions(TypedDict, total=False):
 
     Keys:
         boxes: people already found, edges in pixels of the upright picture; they win over `locate`.
-        locate: where to look without boxes, as a `Locate` or its name in any case; default `Locate.AUTO`.
+        locate: where to look without boxes, as a `Locate` or its name in any case: "detect" finds everybody,
+            "whole_image" one person; default `Locate.AUTO`, which detects where there is a detector.
+        detector: name of the detector that finds them; default the server's (in-process: the shipped one; a path will
+            do too).
         model: name; default the server's (in-process: the shipped one; a path will do too).
         version: of the model; 0 or left out: the newest.
         joints: names to return, in that order; left out: all.
@@ -45,12 +48,15 @@ class PredictOptions(TypedDict, total=False):
         flip_test: average with the mirrored picture: a little better, twice the work.
         joint_threshold: leave out joints with a lower score, 0 ... 1.
         person_threshold: leave out people with a lower score, 0 ... 1; never those with a given box.
+        overlap_threshold: of two people whose joints are more alike, by object keypoint similarity 0 ... 1, leave out
+            the less certain one; never those with a given box.
         request_id: echoed in the answer.
         timestamp_s: echoed in the answer; presentation time of a frame.
     """
 
     boxes: Sequence[BoxLike]
     locate: Locate | str
+    detector: str
     model: str
     version: int
     joints: Sequence[str]
@@ -59,6 +65,7 @@ class PredictOptions(TypedDict, total=False):
     flip_test: bool
     joint_threshold: float | None
     person_threshold: float | None
+    overlap_threshold: float | None
     request_id: str
     timestamp_s: float
 
@@ -71,7 +78,7 @@ class Checked:
         pose: what inference itself is about.
         joint_threshold: None where it is left to whoever answers.
         heatmap_type: "FLOAT16", "FLOAT32" or "UINT8".
-        model, version, request_id, timestamp_s: as given, or their defaults.
+        model, version, detector, request_id, timestamp_s: as given, or their defaults.
     """
 
     pose: PoseRequest
@@ -79,6 +86,7 @@ class Checked:
     heatmap_type: str
     model: str
     version: int
+    detector: str
     request_id: str
     timestamp_s: float
 
@@ -103,9 +111,9 @@ def checked(options: PredictOptions) -> Checked:
     """
     check_options(options)
     joints = checks.several("outputs.joints", options.get("joints", ()), "a list of joint names")
-    threshold, person = (
+    threshold, person, overlap = (
         None if (value := options.get(f"{what}_threshold")) is None else checks.number(f"thresholds.{what}", value)
-        for what in ("joint", "person")
+        for what in ("joint", "person", "overlap")
     )
     try:
         pose = PoseRequest(
@@ -118,6 +126,7 @@ def checked(options: PredictOptions) -> Checked:
             flip_test=checks.flag("flip_test", options.get("flip_test", False)),
             joint_threshold=threshold or 0.0,
             person_threshold=person,
+            overlap_threshold=overlap,
         )
     except InvalidInput as error:
         raise InvalidRequest(error.field, error.reason) from None
@@ -128,6 +137,7 @@ def checked(options: PredictOptions) -> Checked:
         heatmap_type=checks.choice("outputs.heatmap_type", heatmap_type, _HEATMAP_TYPES, "float16, float32 or uint8"),
         model=checks.text("model", options.get("model", "")),
         version=as_version(options.get("version", 0)),
+        detector=checks.text("detector", options.get("detector", "")),
         request_id=checks.text("request_id", options.get("request_id", "")),
         timestamp_s=checks.number("timestamp_s", options.get("timestamp_s", 0.0)),
     )

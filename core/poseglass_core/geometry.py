@@ -122,6 +122,18 @@ def crop_affine(box: Box, size: tuple[int, int], padding: float) -> Affine:
     return np.hstack([linear, offset[:, None]])
 
 
+def corner_affine(width: float, height: float, size: tuple[int, int]) -> Affine:
+    """Image pixels -> pixels of an input that the whole image is scaled into, its top left corner in the input's.
+
+    Args:
+        width, height: of the image in pixels.
+        size: (height, width) of the input in pixels.
+    """
+    scale = min(size[1] / width, size[0] / height)
+    offset = (scale - 1) / 2  # corners are edges, pixels are centres
+    return np.array([[scale, 0.0, offset], [0.0, scale, offset]])
+
+
 def _cos_sin(degrees: float) -> tuple[float, float]:
     """Exact for quarter turns, so that a picture turned by one gives the same crop to the bit."""
     quarter, rest = divmod(degrees, 90.0)
@@ -157,8 +169,8 @@ def heatmap_affine(stride: int) -> Affine:
     return np.array([[stride, 0.0, offset], [0.0, stride, offset]], dtype=np.float64)
 
 
-def warp(image: NDArray[np.uint8], affine: Affine, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Cut a crop out of an image; what lies outside the image is black.
+def warp(image: NDArray[np.uint8], affine: Affine, size: tuple[int, int], border: int = 0) -> NDArray[np.uint8]:
+    """Cut a crop out of an image; what lies outside the image is black, or of another grey.
 
     One bilinear resampling; where it shrinks by more than 2, the needed part of the image is first shrunk by an integer
     factor with area averaging (warpAffine itself would alias), whose offset is folded into the affine.
@@ -167,12 +179,12 @@ def warp(image: NDArray[np.uint8], affine: Affine, size: tuple[int, int]) -> NDA
         image: [height, width, channels].
         affine: image pixels -> crop pixels (`crop_affine`).
         size: (height, width) of the crop.
+        border: value of what lies outside the image, 0 ... 255.
 
     Returns:
         [*size, channels].
     """
     height, width = size
-    empty = np.zeros((height, width, image.shape[2]), np.uint8)
     # Only the part of the image under the crop is touched: large pictures cost no more than small ones.
     inverse = invert(affine)
     corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]], dtype=np.float64)
@@ -180,27 +192,27 @@ def warp(image: NDArray[np.uint8], affine: Affine, size: tuple[int, int]) -> NDA
     left, top = np.clip(np.floor(reach.min(axis=0)) - 1, 0, image.shape[1::-1]).astype(np.int64)
     right, bottom = np.clip(np.ceil(reach.max(axis=0)) + 2, 0, image.shape[1::-1]).astype(np.int64)
     if left >= right or top >= bottom:
-        return empty
+        return np.full((height, width, image.shape[2]), border, np.uint8)
     part = image[top:bottom, left:right]
     shrink = max(int(1.0 / math.sqrt(abs(np.linalg.det(affine[:, :2])))), 1)
     # Never by more than there are pixels: under a box much larger than the picture the border would take gigabytes.
     factor_y, factor_x = min(shrink, part.shape[0]), min(shrink, part.shape[1])
     if max(factor_y, factor_x) > 1:
         down = -(-part.shape[0] // factor_y), -(-part.shape[1] // factor_x)
-        part = cv2.copyMakeBorder(  # type: ignore[assignment]
-            part,
-            0,
-            down[0] * factor_y - part.shape[0],
-            0,
-            down[1] * factor_x - part.shape[1],
-            cv2.BORDER_CONSTANT,
-            value=(0, 0, 0),
-        )
+        below, right_of = down[0] * factor_y - part.shape[0], down[1] * factor_x - part.shape[1]
+        if below or right_of:  # it copies the whole part
+            part = cv2.copyMakeBorder(  # type: ignore[assignment]
+                part, 0, below, 0, right_of, cv2.BORDER_CONSTANT, value=(border, border, border)
+            )
         part = cv2.resize(part, down[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     # part pixel p is image pixel factor * p + (factor - 1) / 2 + (left, top), along each axis.
     to_image = np.array(
         [[factor_x, 0.0, left + (factor_x - 1) / 2], [0.0, factor_y, top + (factor_y - 1) / 2]], dtype=np.float64
     )
     return cv2.warpAffine(  # type: ignore[return-value]
-        np.ascontiguousarray(part), compose(affine, to_image), (width, height), flags=cv2.INTER_LINEAR
+        np.ascontiguousarray(part),
+        compose(affine, to_image),
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderValue=(border, border, border),
     )

@@ -18,6 +18,15 @@ from poseglass_core.skeleton import Skeleton
 FORMAT = "poseglass.manifest/1"
 METADATA_KEY = "poseglass.manifest"
 
+WORDS = {"pose": "pose model", "detector": "detector"}
+"""What a `kind` is called in messages."""
+
+REMEDIES = {
+    "pose": "pose models are named with --model",
+    "detector": "detectors are named with --detector",
+}
+"""Where a file of each `kind` belongs."""
+
 
 class ManifestError(ValueError):
     """A manifest that is missing, malformed or inconsistent; the message names the field."""
@@ -25,7 +34,7 @@ class ManifestError(ValueError):
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON schema that every manifest is checked against."""
+    """The JSON schema that every pose model's manifest is checked against."""
     text = resources.files("poseglass_core").joinpath("manifest.schema.json").read_text("utf-8")
     return json.loads(text)  # type: ignore[no-any-return]
 
@@ -109,20 +118,47 @@ class Manifest:
         return json.dumps(self.to_json(), ensure_ascii=False)
 
 
-def parse_manifest(text: str) -> Manifest:
-    """Read and check a manifest.
+def read_json(text: str) -> Any:
+    """A manifest's JSON, unchecked.
 
     Raises:
-        ManifestError: it is not JSON, breaks the schema, or contradicts itself.
+        ManifestError: it is not JSON.
     """
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise ManifestError(f"the manifest is not JSON ({error})") from None
-    broken = sorted(Draft202012Validator(schema()).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
+
+
+def checked_json(text: str, kind: str, rules: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's JSON object, checked against its schema.
+
+    Args:
+        text: the manifest.
+        kind: "pose" or "detector": what is wanted.
+        rules: the schema of that kind.
+
+    Raises:
+        ManifestError: it is not JSON, is of another kind, or breaks the schema.
+    """
+    value = read_json(text)
+    other = value.get("kind") if isinstance(value, dict) else None
+    if isinstance(other, str) and other in REMEDIES and other != kind:
+        raise ManifestError(f"kind: this is a {WORDS[other]}, where a {WORDS[kind]} is wanted; {REMEDIES[other]}")
+    broken = sorted(Draft202012Validator(rules).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
     if broken:
         where = ".".join(str(part) for part in broken[0].absolute_path) or "manifest"
         raise ManifestError(f"{where}: {broken[0].message[:300]}")
+    return value  # type: ignore[no-any-return]
+
+
+def parse_manifest(text: str) -> Manifest:
+    """Read and check a pose model's manifest.
+
+    Raises:
+        ManifestError: it is not JSON, describes a detector, breaks the schema, or contradicts itself.
+    """
+    value = checked_json(text, "pose", schema())
     try:
         skeleton = Skeleton.from_json(value)
     except ValueError as error:

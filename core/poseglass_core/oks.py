@@ -1,13 +1,15 @@
-"""Object keypoint similarity and its average precision, for one prediction a labelled person."""
+"""Object keypoint similarity: average precision, for one prediction a labelled person, and poses found twice."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from poseglass_core.geometry import Box
 from poseglass_core.metrics import Comparison
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -16,6 +18,9 @@ RECALLS = np.linspace(0, 1, 101)
 
 SEGMENT_SHARE = 0.53
 """Area of a person's outline over that of their box, where only the box is known."""
+
+COMMON_SIGMA = 0.08
+"""Fall-off of the joints of a skeleton that gives none: about the mean of COCO's for the limbs."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,36 @@ def object_keypoint_similarity(
     counts = visible.sum(axis=1)
     similarity: NDArray[np.float64] = np.nansum(np.where(visible, alike, 0), axis=1) / np.maximum(counts, 1)
     return similarity
+
+
+def without_duplicates(
+    joints: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    boxes: Sequence[Box],
+    sigmas: Sequence[float],
+    overlap: float,
+) -> list[int]:
+    """Positions of the poses that are not more alike than `overlap` to a more certain one, the most certain first.
+
+    Two poses' area is the mean of theirs, so that either is as like the other.
+
+    Args:
+        joints: [P, J, 2] pixels.
+        scores: [P] that say which of two is kept.
+        boxes: P, of the same people.
+        sigmas: J fall-offs; empty: `COMMON_SIGMA` for every joint.
+        overlap: similarity, 0 to 1; at 1 everybody is kept.
+    """
+    falloff = np.array(sigmas or [COMMON_SIGMA] * joints.shape[1])
+    areas = SEGMENT_SHARE * np.array([box.width * box.height for box in boxes])
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        alike = object_keypoint_similarity(
+            joints[kept], joints[i], np.ones((len(kept), len(falloff)), bool), (areas[kept] + areas[i]) / 2, falloff
+        )
+        if not (alike > overlap).any():
+            kept.append(int(i))
+    return kept
 
 
 def average_precision(similarity: NDArray[np.floating], scores: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -141,7 +141,10 @@ class PoseRequest:
         heatmaps: whether to return heatmaps too.
         flip_test: average with the mirrored picture.
         joint_threshold: joints under it are left out.
-        person_threshold: people under it are left out (never those with a given box); None: the model's own.
+        person_threshold: people under it are left out (never those with a given box); None: the runtime's default.
+        overlap_threshold: of two people whose joints are more alike than that, by object keypoint similarity, the less
+            certain one is left out (never those with a given box); None: the runtime's default.
+        max_people: the most people to look for, the most certain ones; None: as many as there are.
 
     Raises:
         InvalidInput: a threshold is not a number from 0 to 1.
@@ -154,9 +157,12 @@ class PoseRequest:
     flip_test: bool = False
     joint_threshold: float = 0.0
     person_threshold: float | None = None
+    overlap_threshold: float | None = None
+    max_people: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("joint", self.joint_threshold), ("person", self.person_threshold)):
+        for name in ("joint", "person", "overlap"):
+            value = getattr(self, f"{name}_threshold")
             if value is not None and not 0 <= value <= 1:
                 raise InvalidInput(f"thresholds.{name}", f"must be a number from 0 to 1, not {value:g}")
 
@@ -193,6 +199,7 @@ class Prediction:
         poses: with given boxes one a box, in their order; else whoever was found.
         image_size: (height, width) of the upright image.
         model: the weights that ran.
+        detector: the weights that found the people; None where no detector ran.
         provider: the ONNX Runtime provider that ran.
         timings: milliseconds.
         request_id, timestamp_s: echoed.
@@ -205,13 +212,15 @@ class Prediction:
     timings: Timings = field(default_factory=Timings)
     request_id: str = ""
     timestamp_s: float = 0.0
+    detector: ModelRef | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything but heatmaps as plain values."""
         return {
             "image": {"height": self.image_size[0], "width": self.image_size[1]},
             "persons": [pose.to_json() for pose in self.poses],
-            "model": {"name": self.model.name, "version": self.model.version, "sha256": self.model.sha256},
+            "model": asdict(self.model),
+            "detector": None if self.detector is None else asdict(self.detector),
             "provider": self.provider,
             "timings_ms": {
                 name: round(getattr(self.timings, name), 2) for name in ("decode", "queue", "inference", "total")

@@ -6,29 +6,37 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 DEFAULT = "hourglass-s"
+DETECTOR = "person"
+"""The detector of people; every other model is one of poses."""
 
 
 def names() -> list[str]:
-    """Names of the shipped models, the default first."""
-    found = sorted(file.stem for file in FOLDER.glob("*.onnx"))
+    """Names of the shipped pose models, the default first."""
+    found = sorted(file.stem for file in FOLDER.glob("*.onnx") if file.stem != DETECTOR)
     return sorted(found, key=lambda name: name != DEFAULT)
+
+
+def detector() -> str | None:
+    """Name of the shipped detector; None where none is part of this installation."""
+    return DETECTOR if (FOLDER / f"{DETECTOR}.onnx").is_file() else None
 
 
 def path(name: str, suffix: str = ".onnx") -> Path:
     """Where a shipped model lies.
 
     Args:
-        name: e.g. "hourglass-s".
+        name: of a pose model or of the detector, e.g. "hourglass-s".
         suffix: ".onnx", ".pt" (checkpoint) or ".md" (model card).
 
     Raises:
         FileNotFoundError: nothing of that name is shipped; the message lists what is.
     """
     file = FOLDER / f"{name}{suffix}"
-    if name in names() and not file.is_file():
+    shipped = [*names(), *filter(None, [detector()])]
+    if name in shipped and not file.is_file():
         raise FileNotFoundError(f"the {suffix} file of {name!r} is not part of this installation")
-    if name not in names():
-        raise FileNotFoundError(f"no shipped model is called {name!r}; there are: {', '.join(names())}")
+    if name not in shipped:
+        raise FileNotFoundError(f"no shipped model is called {name!r}; there are: {', '.join(shipped)}")
     return file
 
 

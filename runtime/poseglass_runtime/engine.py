@@ -1,9 +1,10 @@
-"""One ONNX Runtime session. The only module that imports onnxruntime."""
+"""ONNX Runtime sessions, and the pose model in one. The only module that imports onnxruntime."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,46 @@ class ModelError(RuntimeError):
     """A model file that cannot be served, or not as demanded, and why."""
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A model file in a session: what pose models and detectors have in common.
+
+    Attributes:
+        path: the file.
+        session: of ONNX Runtime.
+        threads: intra-op threads.
+        sha256: of the file's bytes.
+        manifest: the text of its manifest, unchecked.
+        manifest_at: where that stands: the file, or the side-car beside it.
+    """
+
+    path: Path
+    session: Any
+    threads: int
+    sha256: str
+    manifest: str
+    manifest_at: Path
+
+    @property
+    def provider(self) -> str:
+        """The ONNX Runtime provider that runs."""
+        return str(self.session.get_providers()[0])
+
+    def check_parity(self, parity: Any) -> None:
+        """Refuse a file of the project's own contract that the export gate never saw.
+
+        Raises:
+            ModelError: the record is empty.
+        """
+        if not parity:
+            raise ModelError(
+                f"{self.manifest_at}: has no parity record, so nobody has shown that it computes what was trained; "
+                "export it with `poseglass export`"
+            )
+
+
 class Engine:
-    """A loaded model; `run` may be called from several threads.
+    """A loaded pose model; `run` may be called from several threads.
 
     Use `load_engine`.
 
@@ -37,10 +76,10 @@ class Engine:
         path: the file.
     """
 
-    def __init__(self, session: Any, manifest: Manifest, ref: ModelRef, threads: int, path: Path) -> None:
-        self._session = session
-        self.manifest, self.ref, self.threads, self.path = manifest, ref, threads, path
-        self.provider: str = session.get_providers()[0]
+    def __init__(self, opened: Opened, manifest: Manifest) -> None:
+        self._session = opened.session
+        self.manifest, self.ref = manifest, ModelRef(manifest.name, manifest.version, opened.sha256)
+        self.threads, self.path, self.provider = opened.threads, opened.path, opened.provider
 
     def run(self, crops: NDArray[np.uint8]) -> RawOutputs:
         """Infer crops.
@@ -66,7 +105,7 @@ class Engine:
 
 
 def load_engine(path: str | Path, device: str = "auto", threads: int | None = None) -> Engine:
-    """Load a model, check its manifest and parity record, and run it once.
+    """Load a pose model, check its manifest and parity record, and run it once.
 
     Args:
         path: ONNX file. A side-car `NAME.manifest.json` beside it replaces the manifest in its metadata.
@@ -75,6 +114,38 @@ def load_engine(path: str | Path, device: str = "auto", threads: int | None = No
 
     Raises:
         ModelError: the file, its manifest or the device will not do; the message says why.
+    """
+    return engine_of(open_model(path, device, threads))
+
+
+def engine_of(opened: Opened) -> Engine:
+    """The pose model in an opened file, checked and run once.
+
+    Raises:
+        ModelError: it is none, or will not do.
+    """
+    try:
+        manifest = parse_manifest(opened.manifest)
+    except ManifestError as error:
+        raise ModelError(f"{opened.manifest_at}: {error}") from None
+    opened.check_parity(manifest.parity)
+    _check_graph(opened, manifest)
+    engine = Engine(opened, manifest)
+    engine.run(np.zeros((1, *manifest.input_size, 3), np.uint8))
+    return engine
+
+
+def open_model(path: str | Path, device: str = "auto", threads: int | None = None) -> Opened:
+    """Read a model file of any kind into a session.
+
+    Every session of a process has the same number of threads, none of which spins: those of a model that waits for
+    another one's answer cost nothing, so a detector and a pose model need no more processors than one of them.
+
+    Args:
+        path, device, threads: as for `load_engine`.
+
+    Raises:
+        ModelError: the file or the device will not do, or there is no manifest.
     """
     path = Path(path)
     if threads is not None and threads < 1:
@@ -85,12 +156,8 @@ def load_engine(path: str | Path, device: str = "auto", threads: int | None = No
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     count = threads or available_threads()[0]
     session = _session(path, data, device, count)
-    manifest = _manifest(path, session)
-    _check_graph(path, session, manifest)
-    ref = ModelRef(manifest.name, manifest.version, hashlib.sha256(data).hexdigest())
-    engine = Engine(session, manifest, ref, count, path)
-    engine.run(np.zeros((1, *manifest.input_size, 3), np.uint8))
-    return engine
+    manifest, where = _manifest(path, session)
+    return Opened(path, session, count, hashlib.sha256(data).hexdigest(), manifest, where)
 
 
 def _session(path: Path, data: bytes, device: str, threads: int) -> Any:
@@ -139,37 +206,31 @@ def _providers(device: str) -> list[Any]:
     return [cuda, "CPUExecutionProvider"] if device == "auto" else [cuda]
 
 
-def _manifest(path: Path, session: Any) -> Manifest:
+def _manifest(path: Path, session: Any) -> tuple[str, Path]:
+    """The text of a file's manifest, and where it stands."""
     side_car = path.with_name(f"{path.stem}.manifest.json")
     if side_car.is_file():
-        text, where = side_car.read_text("utf-8"), str(side_car)
-    else:
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        where = str(path)
-        if text is None:
-            raise ModelError(f"{path}: has no manifest; export it with `poseglass export`, or add {side_car.name}")
-    try:
-        manifest = parse_manifest(text)
-    except ManifestError as error:
-        raise ModelError(f"{where}: {error}") from None
-    if not manifest.parity:
-        raise ModelError(
-            f"{where}: has no parity record, so nobody has shown that it computes what was trained; "
-            "export it with `poseglass export`"
-        )
-    return manifest
+        try:
+            return side_car.read_text("utf-8"), side_car
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"{side_car}: cannot be read ({error})") from None
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(f"{path}: has no manifest; export it with `poseglass export`, or add {side_car.name}")
+    return str(text), path
 
 
-def _check_graph(path: Path, session: Any, manifest: Manifest) -> None:
+def _check_graph(opened: Opened, manifest: Manifest) -> None:
     """The graph has the inputs and outputs that the manifest promises."""
-    inputs = {tensor.name: tensor for tensor in session.get_inputs()}
+    path = opened.path
+    inputs = {tensor.name: tensor for tensor in opened.session.get_inputs()}
     height, width = manifest.input_size
     image = inputs.get("image")
     if len(inputs) != 1 or image is None or image.type != "tensor(uint8)" or image.shape[1:] != [height, width, 3]:
         raise ModelError(f"{path}: must take one input `image`, uint8 [N, {height}, {width}, 3], as its manifest says")
     joints, cells = len(manifest.skeleton.joints), list(manifest.heatmap_size)
     shapes = {"heatmaps": [joints, *cells], "joints": [joints, 2], "scores": [joints], "presence": []}
-    outputs = {tensor.name: tensor for tensor in session.get_outputs()}
+    outputs = {tensor.name: tensor for tensor in opened.session.get_outputs()}
     for name in manifest.outputs:
         if name not in outputs:
             raise ModelError(f"{path}: the manifest promises output `{name}`, which the graph does not have")

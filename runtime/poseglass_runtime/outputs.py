@@ -1,4 +1,4 @@
-"""What a network gives for a batch of crops."""
+"""What networks give: joints for a batch of crops, people for a picture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from poseglass_core.detector_manifest import DetectorManifest
+from poseglass_core.geometry import Box
 from poseglass_core.manifest import Manifest
 from poseglass_core.poses import ModelRef
 
@@ -41,4 +43,38 @@ class Network(Protocol):
 
     def run(self, crops: NDArray[np.uint8]) -> RawOutputs:
         """Infer uint8 RGB crops [N, H, W, 3]."""
+        ...
+
+
+class Detections(NamedTuple):
+    """The people found in a picture, the most certain first.
+
+    Attributes:
+        boxes: edges in pixels of the upright picture, inside it.
+        scores: [P] float32, 0 ... 1.
+    """
+
+    boxes: list[Box]
+    scores: NDArray[np.float32]
+
+
+class Detector(Protocol):
+    """Whatever can find people: an ONNX Runtime session, a checkpoint in PyTorch, a fake in a test."""
+
+    @property
+    def manifest(self) -> DetectorManifest: ...
+
+    @property
+    def ref(self) -> ModelRef: ...
+
+    @property
+    def provider(self) -> str: ...
+
+    def detect(self, image: NDArray[np.uint8], threshold: float | None = None) -> Detections:
+        """Find the people in an upright RGB picture [height, width, 3].
+
+        Args:
+            image: the picture.
+            threshold: least score of a box, 0 ... 1; None: the manifest's.
+        """
         ...

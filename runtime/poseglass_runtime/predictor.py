@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from poseglass_core.errors import InvalidInput, NotSupported
-from poseglass_core.geometry import box_around
+from poseglass_core.geometry import Box, box_around
 from poseglass_core.manifest import Manifest
 from poseglass_core.poses import Heatmaps, Locate, ModelRef, Pose, PoseRequest, Prediction, Timings
-from poseglass_runtime.estimator import Estimates, estimate
-from poseglass_runtime.outputs import Network, RawOutputs
+from poseglass_runtime.estimator import Estimates, Infer, estimate
+from poseglass_runtime.outputs import Detections, Detector, Network
+from poseglass_runtime.people import people_among, person_scores
 from poseglass_runtime.search import find_person
+
+P = ParamSpec("P")
+Outputs = TypeVar("Outputs")
+
+
+class _Clock:
+    """Adds up the time spent in networks.
+
+    Attributes:
+        spent: seconds.
+    """
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+
+    def timed(self, run: Callable[P, Outputs]) -> Callable[P, Outputs]:
+        """A network that is timed."""
+
+        def timed_run(*args: P.args, **kwargs: P.kwargs) -> Outputs:
+            began = time.perf_counter()
+            outputs = run(*args, **kwargs)
+            self.spent += time.perf_counter() - began
+            return outputs
+
+        return timed_run
 
 
 class Predictor:
@@ -41,49 +69,68 @@ class Predictor:
         """What runs the model, e.g. "CPUExecutionProvider"."""
         return self.network.provider
 
-    def predict(self, image: NDArray[np.uint8], request: PoseRequest) -> Prediction:
+    def predict(self, image: NDArray[np.uint8], request: PoseRequest, detector: Detector | None = None) -> Prediction:
         """Find the poses in one picture.
 
         Args:
             image: [height, width, 3] RGB, upright.
             request: where to look and what to return.
+            detector: finds people; not asked where boxes are given.
 
         Returns:
-            One pose a given box, in their order; without boxes, the person found (none under `person_threshold`).
+            One pose a given box, in their order. Without boxes, the people found, the most certain first: with a
+            detector everybody, or one person where the whole image is asked for; without one that person. Nobody under
+            `person_threshold` is returned, and nobody twice.
 
         Raises:
             InvalidInput: a joint name that the model does not have, or one named twice.
-            NotSupported: detection is asked for.
+            NotSupported: detection is asked for, and there is no detector.
         """
         start = time.perf_counter()
-        columns = self._columns(request)
-        spent = 0.0
-
-        def infer(crops: NDArray[np.uint8]) -> RawOutputs:
-            nonlocal spent
-            began = time.perf_counter()
-            raw = self.network.run(crops)
-            spent += time.perf_counter() - began
-            return raw
-
-        boxes = list(request.boxes)
-        if not boxes:
-            if request.locate is Locate.DETECT:
-                raise NotSupported(
-                    "locate is DETECT, but no detector is loaded; give boxes, or use WHOLE_IMAGE for one person"
-                )
-            boxes = [find_person(infer, self.manifest, image)]
-        estimates = estimate(infer, self.manifest, image, boxes, request.flip_test)
-        poses = [self._pose(estimates, i, columns, request) for i in range(len(boxes))]
-        if not request.boxes and request.person_threshold is not None:
-            poses = [pose for pose in poses if pose.score >= request.person_threshold]
+        columns, clock = self._columns(request), _Clock()
+        infer = clock.timed(self.network.run)
+        if request.boxes:
+            detector = None
+        detect = None if detector is None else clock.timed(detector.detect)
+        whole = request.locate is Locate.WHOLE_IMAGE or (request.locate is Locate.AUTO and detector is None)
+        boxes = self._boxes(infer, detect, image, request, whole)
+        poses = []
+        if boxes:
+            estimates = estimate(infer, self.manifest, image, boxes, request.flip_test)
+            chosen = list(range(len(boxes)))
+            if not request.boxes:
+                boxes = [box_around(estimates.joints[0])] if whole else boxes
+                chosen = people_among(estimates, boxes, self.manifest, request)
+            poses = [self._pose(estimates, i, boxes[i], columns, request) for i in chosen]
         return Prediction(
             poses=poses,
             image_size=(image.shape[0], image.shape[1]),
             model=self.ref,
             provider=self.provider,
-            timings=Timings(inference=1e3 * spent, total=1e3 * (time.perf_counter() - start)),
+            timings=Timings(inference=1e3 * clock.spent, total=1e3 * (time.perf_counter() - start)),
+            detector=None if detector is None else detector.ref,
         )
+
+    def _boxes(
+        self,
+        infer: Infer,
+        detect: Callable[..., Detections] | None,
+        image: NDArray[np.uint8],
+        request: PoseRequest,
+        whole: bool,
+    ) -> list[Box]:
+        """Where to look; `whole`: for one person."""
+        if request.boxes:
+            return list(request.boxes)
+        if whole:
+            # Any box will do for a guess: what is in it is compared with what the search finds.
+            guesses = [] if detect is None else detect(image, threshold=0.0).boxes
+            return [find_person(infer, self.manifest, image, guesses[0] if guesses else None)]
+        if detect is None:
+            raise NotSupported(
+                "locate is DETECT, but no detector is loaded; give boxes, or use WHOLE_IMAGE for one person"
+            )
+        return detect(image).boxes[: request.max_people]
 
     def _columns(self, request: PoseRequest) -> list[int]:
         """Positions of the asked joints in the model's."""
@@ -97,7 +144,7 @@ class Predictor:
                 raise InvalidInput(f"outputs.joints[{i}]", f"{name!r} is asked for twice; name each joint once")
         return [joints.index(name) for name in request.joints] or list(range(len(joints)))
 
-    def _pose(self, estimates: Estimates, index: int, columns: list[int], request: PoseRequest) -> Pose:
+    def _pose(self, estimates: Estimates, index: int, box: Box, columns: list[int], request: PoseRequest) -> Pose:
         skeleton = self.manifest.skeleton
         points, scores = estimates.joints[index], estimates.scores[index]
         presence = None if estimates.presence is None else float(estimates.presence[index])
@@ -107,8 +154,8 @@ class Predictor:
             names=tuple(skeleton.joints[column] for column in kept),
             points=points[kept].astype(np.float32),
             scores=scores[kept],
-            box=request.boxes[index] if request.boxes else box_around(points),
-            score=float(scores.mean()) * (1.0 if presence is None else presence),
+            box=box,
+            score=float(person_scores(estimates)[index]),
             presence=presence,
             heatmap_names=tuple(skeleton.joints[column] for column in columns) if request.heatmaps else (),
             heatmaps=Heatmaps(estimates.heatmaps[index][columns], estimates.to_image[index])

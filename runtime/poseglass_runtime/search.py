@@ -1,4 +1,4 @@
-"""One person somewhere in a picture, found with the pose network alone: a coarse scale pyramid, then refinement."""
+"""One person somewhere in a picture, found with the pose network: a coarse scale pyramid, then refinement."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from poseglass_core.geometry import Box, box_around, box_iou
 from poseglass_core.manifest import Manifest
 from poseglass_runtime.estimator import Estimates, Infer, estimate
+from poseglass_runtime.people import perfect_score, person_scores
 
 LEVELS = ((1.0, 0.7, 0.5, 0.35), (0.25, 0.18), (0.125,))
 """Window sides, as fractions of the picture's longer side. Finer levels cost more and are looked at only where the
@@ -30,28 +31,31 @@ REFINEMENTS = 2
 CONVINCING = 0.5
 """Mean joint score, as a share of a perfect joint's, at which the search ends."""
 
-SIGMA = 1.5
-"""Cells; of the Gaussians that heatmaps are trained on, where the manifest does not say."""
 
-
-def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8]) -> Box:
+def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], guess: Box | None = None) -> Box:
     """The box of the most convincing person in a picture.
 
     Args:
         infer: runs the network.
         manifest: of that network.
         image: [height, width, 3] RGB, upright.
+        guess: where a detector would look. It wins as it is where nothing else is more convincing, and is refined
+            beside the windows.
     """
     height, width = image.shape[:2]
     found, conviction = Box(0, 0, width, height), -1.0
+    guesses = [] if guess is None else [guess]
+    if guess is not None:
+        found, conviction = guess, float(person_scores(estimate(infer, manifest, image, guesses))[0])
     for scales in LEVELS:
         windows = coarse_windows(height, width, scales)
         if not windows:
             break
-        box, score = _refine(infer, manifest, image, windows)
+        box, score = _refine(infer, manifest, image, windows, guesses)
+        guesses = []
         if score > conviction:
             found, conviction = box, score
-        if conviction >= CONVINCING * _perfect_score(manifest):
+        if conviction >= CONVINCING * perfect_score(manifest):
             break
     return found
 
@@ -79,36 +83,25 @@ def _starts(length: float, side: float) -> list[float]:
     return [float(start) for start in np.linspace(0, length - side, count)]
 
 
-def _refine(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], windows: list[Box]) -> tuple[Box, float]:
-    """The best person in some windows, its box drawn around its joints, and how convincing it is."""
+def _refine(
+    infer: Infer, manifest: Manifest, image: NDArray[np.uint8], windows: list[Box], guesses: list[Box]
+) -> tuple[Box, float]:
+    """The best person in some windows or guesses, its box drawn around its joints, and how convincing it is."""
     estimates = estimate(infer, manifest, image, windows)
     boxes: list[Box] = []
-    for i in np.argsort(-_conviction(estimates), kind="stable"):
+    for i in np.argsort(-person_scores(estimates), kind="stable"):
         box = _box_of(estimates, int(i))
         if all(box_iou(box, other) < 0.5 for other in boxes):
             boxes.append(box)
         if len(boxes) == CANDIDATES:
             break
+    boxes += guesses
     for _ in range(REFINEMENTS):
         estimates = estimate(infer, manifest, image, boxes)
         boxes = [_box_of(estimates, i) for i in range(len(boxes))]
-    conviction = _conviction(estimates)
+    conviction = person_scores(estimates)
     best = int(np.argmax(conviction))
     return boxes[best], float(conviction[best])
-
-
-def _conviction(estimates: Estimates) -> NDArray[np.float32]:
-    """How much a crop looks like one whole person: the mean joint score, times presence where the model says it."""
-    mean: NDArray[np.float32] = estimates.scores.mean(axis=1)
-    return mean if estimates.presence is None else mean * estimates.presence
-
-
-def _perfect_score(manifest: Manifest) -> float:
-    """What a joint scores that the network has no doubt about."""
-    if manifest.score["meaning"] == "calibrated" or manifest.heatmap_activation != "softmax":
-        return 1.0
-    sigma = float(manifest.training.get("recipe", {}).get("sigma", SIGMA))
-    return 1 / (2 * math.pi * sigma**2)  # the peak of a Gaussian that sums to 1
 
 
 def _box_of(estimates: Estimates, index: int) -> Box:

@@ -7,12 +7,15 @@ import contextlib
 import ctypes
 import logging
 import warnings
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import cv2
 import typer
 
 import poseglass_models
+from poseglass_runtime.detector import DetectorEngine, load_detector
 from poseglass_runtime.engine import Engine, ModelError, load_engine
 from poseglass_runtime.images import DEFAULT_MAX_PIXELS, MOST_PIXELS
 from poseglass_runtime.predictor import Predictor
@@ -21,12 +24,21 @@ from poseglass_server.models import Models
 from poseglass_server.server import DEFAULT_GRACE_S, DEFAULT_PORT, AddressError
 from poseglass_server.server import serve as serve_models
 
+Loaded = TypeVar("Loaded", Engine, DetectorEngine)
+
 
 def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(help="Shipped name or ONNX file; repeatable, the first is the default. None: all shipped."),
     ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|FILE", help="Finds people; repeatable, as --model. None: the shipped one."),
+    ] = None,
+    no_detector: Annotated[
+        bool, typer.Option("--no-detector", help="Serve without one: one person a picture, or boxes.")
+    ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = DEFAULT_PORT,
     device: Annotated[
@@ -52,8 +64,12 @@ def serve(
     _return_large_buffers()
     cv2.setNumThreads(0)  # each picture has one thread; OpenCV's own would fight over the processors
     try:
-        engines = _load(model or _shipped(), device, threads)
-        models = Models([Predictor(engine) for engine in engines])
+        if detector and no_detector:
+            raise ModelError("--detector and --no-detector exclude each other; leave one out")
+        engines = _load(load_engine, model or _shipped(), device, threads)
+        finders = [] if no_detector else detector or list(filter(None, [poseglass_models.detector()]))
+        detectors = _load(load_detector, finders, device, threads)
+        models = Models([Predictor(engine) for engine in engines], detectors)
     except (ModelError, FileNotFoundError, ValueError) as error:
         raise _refusal(error) from None
     try:
@@ -65,23 +81,25 @@ def serve(
                 Limits(max_message_mb=max_message_mb, max_pixels=max_pixels, max_boxes=max_boxes),
                 workers=engines[0].threads,
                 grace=grace,
-                ready=lambda bound: typer.echo(_ready_line(host, bound, models, engines)),
+                ready=lambda bound: typer.echo(_ready_line(host, bound, models, engines[0].threads)),
             )
         )
     except AddressError as error:
         raise _refusal(error) from None
 
 
-def _load(names: list[str], device: str, threads: int | None) -> list[Engine]:
-    """The engines of some models.
+def _load(
+    load: Callable[[Path, str, int | None], Loaded], names: list[str], device: str, threads: int | None
+) -> list[Loaded]:
+    """The engines of some models of one kind.
 
     Raises:
         ModelError: one cannot be served, or two have the same name and version.
         FileNotFoundError: one is not there.
     """
-    loaded: dict[tuple[str, int], Engine] = {}
+    loaded: dict[tuple[str, int], Loaded] = {}
     for name in names:
-        engine = load_engine(poseglass_models.resolve(name), device, threads)
+        engine = load(poseglass_models.resolve(name), device, threads)
         other = loaded.setdefault((engine.ref.name, engine.ref.version), engine)
         if other is not engine:
             raise ModelError(
@@ -114,9 +132,14 @@ def _shipped() -> list[str]:
     return names
 
 
-def _ready_line(host: str, port: int, models: Models, engines: list[Engine]) -> str:
-    default = models.default.ref
-    named = ", ".join(f"{m.ref.name} version {m.ref.version}{' (default)' if m.ref == default else ''}" for m in models)
-    provider = ", ".join(sorted({engine.provider for engine in engines}))
-    count = engines[0].threads
-    return f"serving on {host}:{port}: {named}; {provider}, {count} thread{'s' if count > 1 else ''}"
+def _ready_line(host: str, port: int, models: Models, threads: int) -> str:
+    poses, finders = ([model.ref for model in shelf] for shelf in (models, models.detectors))
+    named, found = (
+        ", ".join(f"{ref.name} version {ref.version}{' (default)' if ref == refs[0] else ''}" for ref in refs)
+        for refs in (poses, finders)
+    )
+    provider = ", ".join(sorted({model.provider for model in (*models, *models.detectors)}))
+    return (
+        f"serving on {host}:{port}: {named}; {provider}, {threads} thread{'s' if threads > 1 else ''}; "
+        f"{f'people found by {found}' if found else 'no detector'}"
+    )

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseglass_core.errors import InvalidInput, NotSupported
+from poseglass_core.errors import InvalidInput
 from poseglass_core.geometry import Box
 from poseglass_core.manifest import Manifest
-from poseglass_core.poses import Heatmaps, Locate, Pose, PoseRequest, Prediction
+from poseglass_core.poses import Heatmaps, Locate, ModelRef, Pose, PoseRequest, Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_runtime.images import decode_image, raw_image
+from poseglass_runtime.outputs import Detector
 from poseglass_server.models import PosePredictor
 
 ReadImage = Callable[[], NDArray[np.uint8]]
@@ -23,7 +24,7 @@ ReadImage = Callable[[], NDArray[np.uint8]]
 LONGEST_REQUEST_ID = 256
 """Characters."""
 
-_LOCATE = {pb.AUTO: Locate.WHOLE_IMAGE, pb.WHOLE_IMAGE: Locate.WHOLE_IMAGE, pb.DETECT: Locate.DETECT}
+_LOCATE = {pb.AUTO: Locate.AUTO, pb.WHOLE_IMAGE: Locate.WHOLE_IMAGE, pb.DETECT: Locate.DETECT}
 _DTYPES: dict[pb.HeatmapType, np.dtype[Any]] = {
     pb.FLOAT16: np.dtype("<f2"),
     pb.FLOAT32: np.dtype("<f4"),
@@ -32,15 +33,14 @@ _DTYPES: dict[pb.HeatmapType, np.dtype[Any]] = {
 
 
 def to_request(message: pb.PredictRequest, max_boxes: int) -> PoseRequest:
-    """Everything in a request but the picture and the model.
+    """Everything in a request but the picture and the models.
 
     Args:
         message: the request.
-        max_boxes: more boxes are refused.
+        max_boxes: more boxes are refused, and more people not looked for.
 
     Raises:
         InvalidInput: a value is out of its range; names the field.
-        NotSupported: a detector is asked for.
     """
     if len(message.request_id) > LONGEST_REQUEST_ID:
         raise InvalidInput(
@@ -54,9 +54,7 @@ def to_request(message: pb.PredictRequest, max_boxes: int) -> PoseRequest:
             f"{message.outputs.heatmap_type} is not a value of HeatmapType; use {_names(pb.HeatmapType)}",
         )
     thresholds = message.thresholds
-    if not 0 <= thresholds.overlap <= 1:
-        raise InvalidInput("thresholds.overlap", f"must be a number from 0 to 1, not {thresholds.overlap:g}")
-    request = PoseRequest(
+    return PoseRequest(
         boxes=_boxes(message.boxes, max_boxes),
         locate=_LOCATE[message.locate],
         joints=tuple(message.outputs.joints),
@@ -64,17 +62,9 @@ def to_request(message: pb.PredictRequest, max_boxes: int) -> PoseRequest:
         flip_test=message.flip_test,
         joint_threshold=thresholds.joint,
         person_threshold=thresholds.person if thresholds.HasField("person") else None,
+        overlap_threshold=thresholds.overlap if thresholds.HasField("overlap") else None,
+        max_people=max_boxes,
     )
-    if message.detector:
-        raise NotSupported(
-            f"detector: {message.detector!r} is asked for, but no detector is loaded; leave the field empty and give "
-            "boxes, or use locate WHOLE_IMAGE for one person"
-        )
-    if request.locate is Locate.DETECT and not request.boxes:
-        raise NotSupported(
-            "locate: DETECT needs a detector, and none is loaded; give boxes, or use WHOLE_IMAGE for one person"
-        )
-    return request
 
 
 def _names(enum: Any) -> str:
@@ -118,21 +108,30 @@ def image_reader(image: pb.Image, max_pixels: int) -> ReadImage:
             )
 
 
-def check_answer_size(request: PoseRequest, kind: pb.HeatmapType, manifest: Manifest, max_message_mb: int) -> None:
-    """Refuse heatmaps that no answer can carry, before any work is done for them.
+def check_answer_size(
+    people: int, request: PoseRequest, kind: pb.HeatmapType, manifest: Manifest, max_message_mb: int
+) -> None:
+    """Refuse heatmaps that no answer can carry.
+
+    Args:
+        people: whose heatmaps they are. With given boxes they are known before any work is done; how many a detector
+            finds shows when it has found them.
+        request, kind, manifest: how many joints and bytes they have each.
+        max_message_mb: size of a message.
 
     Raises:
         InvalidInput: names `outputs.heatmaps`.
     """
     if not request.heatmaps:
         return
-    maps = max(len(request.boxes), 1) * (len(request.joints) or len(manifest.skeleton.joints))
+    maps = people * (len(request.joints) or len(manifest.skeleton.joints))
     size = maps * math.prod(manifest.heatmap_size) * _DTYPES[kind].itemsize
     if size > 0.95 * max_message_mb * 1024 * 1024:  # the rest of an answer takes its room too
         raise InvalidInput(
             "outputs.heatmaps",
-            f"{size / 1024 / 1024:.0f} MB of heatmaps do not fit into a message of {max_message_mb} MB; ask for fewer "
-            "boxes or joints or for heatmap_type UINT8, or raise max_message_mb on both ends",
+            f"{size / 1024 / 1024:.0f} MB of heatmaps of {people} people do not fit into a message of "
+            f"{max_message_mb} MB; ask for fewer boxes or joints or for heatmap_type UINT8, or raise max_message_mb on "
+            "both ends",
         )
 
 
@@ -145,7 +144,8 @@ def to_response(prediction: Prediction, kind: pb.HeatmapType) -> pb.PredictRespo
         image_height=prediction.image_size[0],
         image_width=prediction.image_size[1],
         persons=[_person(pose, kind) for pose in prediction.poses],
-        model=pb.ModelRef(name=prediction.model.name, version=prediction.model.version, sha256=prediction.model.sha256),
+        model=_ref(prediction.model),
+        detector=None if prediction.detector is None else _ref(prediction.detector),
         provider=prediction.provider,
         timings=pb.Timings(
             decode=timings.decode, queue=timings.queue, inference=timings.inference, total=timings.total
@@ -185,11 +185,28 @@ def encode_heatmaps(heatmaps: Heatmaps, kind: pb.HeatmapType) -> pb.Heatmaps:
     )
 
 
-def to_model(predictor: PosePredictor, is_default: bool) -> pb.Model:
-    """A loaded model's description."""
-    manifest, ref = predictor.manifest, predictor.ref
+def _ref(ref: ModelRef) -> pb.ModelRef:
+    return pb.ModelRef(name=ref.name, version=ref.version, sha256=ref.sha256)
+
+
+def to_detector(detector: Detector, is_default: bool) -> pb.Model:
+    """A loaded detector's description."""
+    manifest = detector.manifest
     return pb.Model(
-        ref=pb.ModelRef(name=ref.name, version=ref.version, sha256=ref.sha256),
+        ref=_ref(detector.ref),
+        kind=pb.DETECTOR,
+        state=pb.READY,
+        licence=manifest.weights_licence,
+        manifest_json=manifest.dumps(),
+        is_default=is_default,
+    )
+
+
+def to_model(predictor: PosePredictor, is_default: bool) -> pb.Model:
+    """A loaded pose model's description."""
+    manifest = predictor.manifest
+    return pb.Model(
+        ref=_ref(predictor.ref),
         kind=pb.POSE,
         state=pb.READY,
         licence=manifest.weights_licence,

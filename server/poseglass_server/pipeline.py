@@ -8,8 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from poseglass_core.poses import PoseRequest, Timings
+from poseglass_core.errors import NotSupported
+from poseglass_core.poses import Locate, PoseRequest, Timings
 from poseglass_proto.v1 import pose_pb2 as pb
+from poseglass_runtime.outputs import Detector
 from poseglass_server.convert import ReadImage, check_answer_size, image_reader, to_request, to_response
 from poseglass_server.errors import Expired, MessageTooLarge
 from poseglass_server.limits import Limits
@@ -22,16 +24,20 @@ class Job:
 
     Attributes:
         predictor: the model.
+        detector: finds the people; None where there is none, or boxes are given.
         read: decodes the picture.
         request: where to look and what to return.
         heatmap_type: of the answer.
+        max_message_mb: size of the answer.
         request_id, timestamp_s: echoed.
     """
 
     predictor: PosePredictor
+    detector: Detector | None
     read: ReadImage
     request: PoseRequest
     heatmap_type: pb.HeatmapType
+    max_message_mb: int
     request_id: str
     timestamp_s: float
 
@@ -49,13 +55,21 @@ def to_job(message: pb.PredictRequest, models: Models, limits: Limits) -> Job:
         )
     predictor = models.get(message.model, message.version)
     request = to_request(message, limits.max_boxes)
+    detector = models.detector(message.detector)
+    if request.locate is Locate.DETECT and detector is None and not request.boxes:
+        raise NotSupported(
+            "locate: DETECT needs a detector, and none is loaded; give boxes, use WHOLE_IMAGE for one person, or start "
+            "the server with --detector NAME|FILE"
+        )
     kind = message.outputs.heatmap_type
-    check_answer_size(request, kind, predictor.manifest, limits.max_message_mb)
+    check_answer_size(max(len(request.boxes), 1), request, kind, predictor.manifest, limits.max_message_mb)
     return Job(
         predictor=predictor,
+        detector=None if request.boxes else detector,
         read=image_reader(message.image, limits.max_pixels),
         request=request,
         heatmap_type=kind,
+        max_message_mb=limits.max_message_mb,
         request_id=message.request_id,
         timestamp_s=message.timestamp_s,
     )
@@ -115,7 +129,9 @@ def _work(job: Job, arrived: float, deadline: float | None, left: threading.Even
     image = job.read()
     decoded = time.perf_counter()
     check()
-    prediction = job.predictor.predict(image, job.request)
+    prediction = job.predictor.predict(image, job.request, job.detector)
+    people = len(prediction.poses)
+    check_answer_size(people, job.request, job.heatmap_type, job.predictor.manifest, job.max_message_mb)
     timings = Timings(
         decode=1e3 * (decoded - started),
         queue=1e3 * (started - arrived),

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
 from poseglass_server.calls import Calls
-from poseglass_server.convert import to_model
+from poseglass_server.convert import to_detector, to_model
 from poseglass_server.errors import Context, Unimplemented, refuse, to_status
 from poseglass_server.limits import Limits
 from poseglass_server.models import Models
@@ -62,12 +62,18 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
             refuse(context, error)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        """All models, those of the default's name first."""
-        return pb.ListModelsResponse(models=[to_model(m, m is self._models.default) for m in self._models])
+        """All pose models, those of the default's name first, then the detectors likewise."""
+        poses = [to_model(m, m is self._models.default) for m in self._models]
+        detectors = self._models.detectors
+        return pb.ListModelsResponse(models=[*poses, *(to_detector(d, d is detectors.default) for d in detectors)])
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
-        """One model, named as in `Predict`."""
+        """One model or detector, named as in `Predict`; without a name, the default model."""
+        detectors = self._models.detectors
         try:
+            if request.name in detectors:
+                detector = detectors.get(request.name, request.version, field="name")
+                return to_detector(detector, detector is detectors.default)
             found = self._models.get(request.name, request.version, field="name")
             return to_model(found, found is self._models.default)
         except Exception as error:

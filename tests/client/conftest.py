@@ -145,6 +145,7 @@ class FakePoses(pose_pb2_grpc.PoseServiceServicer):
             image_width=width,
             persons=[self._person(request, box, names) for box in boxes],
             model=pb.ModelRef(name="fake", version=3, sha256=self.sha256),
+            detector=None if request.boxes or not request.detector else pb.ModelRef(name=request.detector, version=2),
             provider="FakeProvider",
             timings=pb.Timings(decode=1, queue=2, inference=3, total=6),
         )
@@ -191,6 +192,12 @@ class FakeServer:
     def set_health(self, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse
         self.health.set("", status.SERVING if serving else status.NOT_SERVING)
+
+
+@pytest.fixture(autouse=True)
+def no_shipped_detector(monkeypatch):
+    """As if none were shipped: what the tests' pictures show is nobody for it."""
+    monkeypatch.setattr("poseglass_models.detector", lambda: None)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from poseglass import cli, read_picture
+from poseglass_proto.v1 import pose_pb2 as pb
 
 
 def run(*arguments, expect=0):
@@ -155,6 +156,15 @@ def test_options_reach_the_server(server, pictures):
     assert request.flip_test
     assert request.thresholds.joint == 0.5
     assert request.model == "fake"
+    assert request.locate == pb.AUTO
+    assert not request.thresholds.HasField("person")
+    thresholds = ["--person-threshold", "0.25", "--overlap-threshold", "0.75"]
+    arguments = ["--locate", "detect", "--detector", "finder", *thresholds, "--json"]
+    (answer,) = json.loads(run("predict", pictures / "one.jpg", "--server", server.address, *arguments).stdout)
+    request = server.poses.requests[-1]
+    assert (request.locate, request.detector) == (pb.DETECT, "finder")
+    assert (request.thresholds.person, request.thresholds.overlap) == (0.25, 0.75)
+    assert answer["detector"] == {"name": "finder", "version": 2, "sha256": ""}
 
 
 @pytest.mark.parametrize(
@@ -169,6 +179,9 @@ def test_options_reach_the_server(server, pictures):
         (["{folder}/one.jpg", "--box", "1,2,3e9,4"], "--box: '1,2,3e9,4': width must be"),
         (["{folder}/one.jpg", "--box", "a,b,c,d"], "--box"),
         (["{folder}/one.jpg", "--joint-threshold", "2"], "thresholds.joint"),
+        (["{folder}/one.jpg", "--person-threshold", "nan"], "thresholds.person"),
+        (["{folder}/one.jpg", "--overlap-threshold", "-1"], "thresholds.overlap"),
+        (["{folder}/one.jpg", "--locate", "everywhere"], "locate"),
         (["{folder}/one.jpg", "--device", "cpu"], "--device"),
         (["{folder}/one.jpg", "--model", "x.onnx"], "--model"),
         (["{folder}/one.jpg", "--model", "horse"], "'horse'"),
@@ -298,6 +311,20 @@ def test_shipped_models_are_listed_and_a_broken_one_says_why(tiny_model_path, tm
     assert "broken.onnx" in text
 
 
+def test_detectors_are_listed_too(tiny_model_path, tiny_detector_path, tmp_path, monkeypatch):
+    (tmp_path / "tiny.onnx").write_bytes(tiny_model_path.read_bytes())
+    (tmp_path / "person.onnx").write_bytes(tiny_detector_path.read_bytes())
+    monkeypatch.setattr("poseglass_models.FOLDER", tmp_path)
+    monkeypatch.setattr("poseglass_models.detector", lambda: "person")
+    tiny, person = json.loads(run("models", "--json").stdout)
+    assert (tiny["name"], tiny["kind"]) == ("tiny", "POSE")
+    assert (person["name"], person["kind"], person["state"]) == ("halves", "DETECTOR", "READY")
+    assert (person["joints"], person["is_default"]) == ([], True)
+    assert "halves version 1, detector, ready, default" in run("models").stdout
+    (tmp_path / "person.onnx").write_bytes(b"text")
+    assert json.loads(run("models", "--json").stdout)[1]["state"] == "REFUSED"
+
+
 def test_health(server, nobody):
     assert server.address in run("health", "--server", server.address).stdout
     server.set_health(False)
@@ -311,6 +338,19 @@ def test_in_process(tiny_model_path, pictures, tmp_path):
     assert len(one["persons"][0]["joints"]) == 14
     assert one["provider"] == "CPUExecutionProvider"
     assert len(two["heatmaps"]) == 2
+
+
+def test_in_process_everybody_is_found(tiny_model_path, tiny_detector_path, pictures):
+    arguments = ["predict", pictures / "one.jpg", "--model", tiny_model_path, "--overlap-threshold", 1, "--json"]
+    (everybody,) = json.loads(run(*arguments, "--detector", tiny_detector_path).stdout)
+    assert len(everybody["persons"]) == 2
+    assert everybody["detector"]["name"] == "halves"
+    (one,) = json.loads(run(*arguments, "--detector", tiny_detector_path, "--locate", "whole").stdout)
+    assert len(one["persons"]) == 1
+    (nobody,) = json.loads(run(*arguments, "--detector", tiny_detector_path, "--person-threshold", 1).stdout)
+    assert nobody["persons"] == []
+    line = one_line(run(*arguments, "--locate", "detect", expect=2))
+    assert "no detector is loaded" in line
 
 
 def test_in_process_the_good_ones_are_done_too(tiny_model_path, pictures):

@@ -116,6 +116,7 @@ def test_every_option_reaches_its_field(jpeg):
     options = PredictOptions(
         boxes=[Box(1, 2, 3, 4, 5), (6, 7, 8, 9)],
         locate=Locate.WHOLE_IMAGE,
+        detector="finder",
         model="horse",
         version=2,
         joints=["neck", "left_knee"],
@@ -124,6 +125,7 @@ def test_every_option_reaches_its_field(jpeg):
         flip_test=True,
         joint_threshold=0.25,
         person_threshold=0.5,
+        overlap_threshold=0.75,
         request_id="r1",
         timestamp_s=1.5,
     )
@@ -135,10 +137,11 @@ def test_every_option_reaches_its_field(jpeg):
         boxes=[pb.Box(x=1, y=2, width=3, height=4, angle=5), pb.Box(x=6, y=7, width=8, height=9)],
         locate=pb.WHOLE_IMAGE,
         outputs=pb.Outputs(heatmaps=True, heatmap_type=pb.UINT8, joints=["neck", "left_knee"]),
-        thresholds=pb.Thresholds(joint=0.25, person=0.5),
+        thresholds=pb.Thresholds(joint=0.25, person=0.5, overlap=0.75),
         flip_test=True,
         timestamp_s=1.5,
         timeout_ms=2500,
+        detector="finder",
     )
     assert to_request(jpeg, options, 1, timeout_s=2.5) == expected
     assert set(options) == set(PredictOptions.__annotations__)
@@ -148,6 +151,7 @@ def test_thresholds_that_are_not_given_are_left_to_the_server(jpeg):
     thresholds = to_request(jpeg, {"joint_threshold": None}, 1).thresholds
     assert not thresholds.HasField("joint")
     assert not thresholds.HasField("person")
+    assert not thresholds.HasField("overlap")
     assert to_request(jpeg, {"person_threshold": 0.0}, 1).thresholds.HasField("person")
 
 
@@ -190,6 +194,10 @@ def test_thresholds_that_are_not_given_are_left_to_the_server(jpeg):
         ({"timestamp_s": "x"}, "timestamp_s"),
         ({"joint_threshold": 1.5}, "thresholds.joint"),
         ({"person_threshold": float("nan")}, "thresholds.person"),
+        ({"overlap_threshold": "x"}, "thresholds.overlap"),
+        ({"overlap_threshold": -0.5}, "thresholds.overlap"),
+        ({"overlap_threshold": float("nan")}, "thresholds.overlap"),
+        ({"detector": 3}, "detector"),
         ({"heatmap_type": "float64"}, "outputs.heatmap_type"),
         ({"joints": "neck"}, "outputs.joints"),
         ({"version": -1}, "version"),

@@ -39,6 +39,18 @@ def test_doctor_finds_nothing_broken(healthy_models):
     assert "nothing broken" in run("doctor").stdout
 
 
+def test_doctor_looks_at_the_shipped_detector(healthy_models, tiny_detector_path, monkeypatch):
+    found = checks(run("doctor", "--json"))
+    assert found["shipped detector"]["state"] == "absent"
+    (healthy_models / "person.onnx").write_bytes(tiny_detector_path.read_bytes())
+    monkeypatch.setattr("poseglass_models.detector", lambda: "person")
+    found = checks(run("doctor", "--json"))
+    assert found["detector person"]["state"] == "ok"
+    assert "model person" not in found
+    (healthy_models / "person.onnx").write_bytes(b"text")
+    assert checks(run("doctor", "--json", expect=1))["detector person"]["state"] == "broken"
+
+
 def test_doctor_says_how_to_mend_what_is_broken(healthy_models, monkeypatch):
     from poseglass.commands import doctor
 

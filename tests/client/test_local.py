@@ -66,6 +66,10 @@ def test_options_and_echoes(predictor, jpeg):
         (None, {"version": 9}, ModelNotFound, None),
         (None, {"model": "horse"}, ModelNotFound, None),
         (None, {"model": "/nowhere/horse.onnx"}, ModelNotFound, None),
+        (None, {"detector": "horse"}, ModelNotFound, None),
+        (None, {"detector": "/nowhere/horse.onnx", "boxes": [(0, 0, 9, 9)]}, ModelNotFound, None),
+        (None, {"overlap_threshold": float("nan")}, InvalidRequest, "thresholds.overlap"),
+        (None, {"person_threshold": 2}, InvalidRequest, "thresholds.person"),
     ],
 )
 def test_errors_are_the_clients(predictor, jpeg, image, options, error, field):
@@ -99,3 +103,38 @@ def test_the_sheet_of_heatmaps_shows_the_peak_where_it_is(predictor, tmp_path, j
     assert sheet.shape == (3 * 240, 5 * 220, 3)  # the person and 14 joints
     with pytest.raises(ValueError, match="heatmaps=True"):
         heatmap_sheet(image, predictor.predict(image).poses[0])
+
+
+def test_a_detector_finds_everybody(tiny_model_path, tiny_detector_path, jpeg):
+    with LocalPredictor(str(tiny_model_path), detector=str(tiny_detector_path), device="cpu", threads=1) as predictor:
+        for locate in ("auto", "detect"):
+            found = predictor.predict(jpeg, locate=locate, overlap_threshold=1)
+            assert sorted(pose.box.x for pose in found.poses) == [0, 20]
+            assert found.detector.name == "halves"
+        given = predictor.predict(jpeg, boxes=[(0, 0, 20, 48)])
+        assert len(given.poses) == 1
+        assert given.detector is None
+        assert predictor.predict(jpeg, locate="whole").detector.name == "halves"
+
+
+def test_a_detector_may_be_named_in_the_call_and_left_out(predictor, tiny_detector_path, tiny_model_path, jpeg):
+    assert predictor.predict(jpeg, detector=str(tiny_detector_path)).detector.name == "halves"
+    assert predictor.predict(jpeg).detector is None
+    with pytest.raises(FailedPrecondition, match="kind: this is a pose model"):
+        predictor.predict(jpeg, detector=str(tiny_model_path))
+    with pytest.raises(FailedPrecondition, match="kind: this is a detector"):
+        predictor.predict(jpeg, model=str(tiny_detector_path))
+
+
+def test_the_shipped_detector_is_used_where_there_is_one(
+    tiny_model_path, tiny_detector_path, tmp_path, monkeypatch, jpeg
+):
+    (tmp_path / "person.onnx").write_bytes(tiny_detector_path.read_bytes())
+    monkeypatch.undo()  # of the fixture that hides it
+    monkeypatch.setattr("poseglass_models.FOLDER", tmp_path)
+    with LocalPredictor(str(tiny_model_path), device="cpu") as predictor:
+        assert predictor.predict(jpeg).detector.name == "halves"
+    with LocalPredictor(str(tiny_model_path), detector=None, device="cpu") as predictor:
+        assert predictor.predict(jpeg).detector is None
+        with pytest.raises(FailedPrecondition, match="no detector is loaded"):
+            predictor.predict(jpeg, locate="detect")

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poseglass_core.geometry import Box
 from poseglass_core.metrics import Comparison
-from poseglass_core.oks import average_precision, object_keypoint_similarity, oks_ap
+from poseglass_core.oks import average_precision, object_keypoint_similarity, oks_ap, without_duplicates
 from poseglass_core.skeleton import LSP
 
 
@@ -91,3 +92,22 @@ def test_ap_is_a_share_and_falls_with_the_threshold(people):
     assert (aps >= 0).all()
     assert (aps <= 1).all()
     assert (np.diff(aps) <= 1e-12).all()
+
+
+def test_the_more_certain_of_two_alike_poses_is_kept():
+    pose = np.random.default_rng(0).uniform(0, 100, (14, 2))
+    joints = np.stack([pose, pose + 1, pose + np.array([300, 0]), pose + np.array([0, 13])])
+    boxes = [Box(0, 0, 100, 100)] * 4
+    scores = np.array([0.5, 0.9, 0.1, 0.7])
+    assert without_duplicates(joints, scores, boxes, LSP.sigmas, 0.7) == [1, 3, 2]
+    assert without_duplicates(joints, scores, boxes, LSP.sigmas, 0.3) == [1, 2]
+    assert without_duplicates(joints, scores, boxes, LSP.sigmas, 1.0) == [1, 3, 0, 2]
+    assert without_duplicates(joints, scores, boxes, (), 0.7) == [1, 3, 2]
+    assert without_duplicates(joints[:0], scores[:0], [], LSP.sigmas, 0.7) == []
+
+
+def test_large_people_may_be_further_apart_and_still_be_one():
+    joints = np.stack([np.zeros((14, 2)), np.full((14, 2), 8.0)])
+    for side, kept in ((40, 2), (400, 1)):
+        boxes = [Box(0, 0, side, side)] * 2
+        assert len(without_duplicates(joints, np.ones(2), boxes, LSP.sigmas, 0.7)) == kept

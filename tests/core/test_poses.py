@@ -55,3 +55,5 @@ def test_thresholds_are_checked(value):
         PoseRequest(joint_threshold=value)
     with pytest.raises(InvalidInput, match="thresholds.person"):
         PoseRequest(person_threshold=value)
+    with pytest.raises(InvalidInput, match="thresholds.overlap"):
+        PoseRequest(overlap_threshold=value)

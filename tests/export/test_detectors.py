@@ -16,7 +16,8 @@ from poseglass.cli import app
 from poseglass_core.detector_manifest import parse_detector_manifest
 from poseglass_core.manifest import METADATA_KEY, ManifestError
 from poseglass_export.card import detector_card
-from poseglass_export.detectors import check_detector_parity, detector_manifest_of, export_detector
+from poseglass_export.detector_gate import check_detector_parity
+from poseglass_export.detectors import detector_manifest_of, export_detector
 from poseglass_export.exporting import gate_pictures
 from poseglass_export.gate import ParityError
 from poseglass_export.graph import trace, with_manifest

@@ -6,7 +6,7 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +21,14 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from PIL import Image
 
+from poseglass_core.detector_manifest import DetectorManifest
+from poseglass_core.geometry import Box
 from poseglass_core.manifest import Manifest
 from poseglass_core.poses import ModelRef
 from poseglass_core.skeleton import LSP
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
-from poseglass_runtime.outputs import RawOutputs
+from poseglass_runtime.outputs import Detections, RawOutputs
 from poseglass_runtime.predictor import Predictor
 from poseglass_server.models import Models
 from poseglass_server.server import PoseServer, create_server
@@ -79,6 +81,28 @@ class BrightnessNetwork:
         return RawOutputs(maps, joints.astype(np.float32), maps.max(axis=(2, 3)))
 
 
+class HalvesDetector:
+    """Finds the picture's left and right half, the left one first.
+
+    Attributes:
+        boxes: as shares of the picture; empty it finds nobody.
+    """
+
+    provider = "FakeProvider"
+
+    def __init__(self, name: str = "halves", version: int = 1) -> None:
+        self.ref = ModelRef(name, version, f"{name}-{version}".encode().hex())
+        self.manifest = DetectorManifest(
+            name, version, "none", (64, 64), 0.5, parity={"boxes": 0.0}, weights_licence="CC0-1.0"
+        )
+        self.boxes = [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)]
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> Detections:
+        height, width = image.shape[:2]
+        boxes = [Box(x * width, y * height, w * width, h * height) for x, y, w, h in self.boxes]
+        return Detections(boxes, np.linspace(0.9, 0.8, len(boxes), dtype=np.float32))
+
+
 @dataclass
 class Running:
     """A server in a thread, and a client to it.
@@ -107,14 +131,14 @@ class Running:
 
 
 @contextmanager
-def running_server(*networks: Any, **options: Any) -> Iterator[Running]:
-    """A server of some networks; options are `create_server`'s."""
+def running_server(*networks: Any, detectors: Sequence[Any] = (), **options: Any) -> Iterator[Running]:
+    """A server of some networks and detectors; options are `create_server`'s."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def begin() -> PoseServer:
-        server = create_server(Models([Predictor(network) for network in networks]), **options)
+        server = create_server(Models([Predictor(network) for network in networks], detectors), **options)
         await server.start()
         return server
 
@@ -136,6 +160,12 @@ def network() -> BrightnessNetwork:
 
 
 @pytest.fixture
+def finder() -> HalvesDetector:
+    """A detector of one's own."""
+    return HalvesDetector()
+
+
+@pytest.fixture
 def serving() -> Callable[..., Any]:
     """`running_server`: a context manager that serves some networks."""
     return running_server
@@ -145,6 +175,12 @@ def serving() -> Callable[..., Any]:
 def make_network() -> type[BrightnessNetwork]:
     """For tests of several models."""
     return BrightnessNetwork
+
+
+@pytest.fixture
+def make_finder() -> type[HalvesDetector]:
+    """For tests of detectors."""
+    return HalvesDetector
 
 
 @pytest.fixture(scope="session")

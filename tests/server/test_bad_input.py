@@ -131,6 +131,7 @@ def test_boxes_beyond_any_picture(fails, value):
 @pytest.mark.parametrize("name", ["joint", "person", "overlap"])
 def test_thresholds_out_of_range(fails, name, value):
     assert "from 0 to 1" in fails(f"thresholds.{name}", thresholds=pb.Thresholds(**{name: value}))
+    assert "from 0 to 1" in fails(f"thresholds.{name}", boxes=[], thresholds=pb.Thresholds(**{name: value}))
 
 
 def test_unknown_values_of_enums(fails):

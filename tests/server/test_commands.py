@@ -52,7 +52,7 @@ def running(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, st
 @pytest.fixture(scope="module")
 def serve_tiny(tiny_model_path: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """The tiny model, served."""
-    with running("--model", tiny_model_path, "--threads", 1) as served:
+    with running("--model", tiny_model_path, "--no-detector", "--threads", 1) as served:
         yield served
 
 
@@ -68,7 +68,9 @@ def test_it_says_what_it_serves_and_serves_it(serve_tiny, tiny_model_path, encod
         pose = pose_pb2_grpc.PoseServiceStub(channel)
         (model,) = pose.ListModels(pb.ListModelsRequest()).models
         answer = pose.Predict(pb.PredictRequest(image=pb.Image(encoded=encode(picture))))
-    assert f"{model.ref.name} version {model.ref.version} (default); CPUExecutionProvider, 1 thread" in line
+    assert (
+        f"{model.ref.name} version {model.ref.version} (default); CPUExecutionProvider, 1 thread; no detector" in line
+    )
     assert parse_manifest(model.manifest_json).name == model.ref.name
     assert answer.provider == "CPUExecutionProvider"
     assert len(answer.persons[0].joints) == 14
@@ -106,6 +108,33 @@ def test_models_that_cannot_be_served_are_refused(tiny_model_path, tmp_path):
     onnx.save(unproven, str(tmp_path / "unproven.onnx"))
     assert "parity" in fails("--model", tmp_path / "unproven.onnx")
     assert "version" in fails("--model", tiny_model_path, "--model", tiny_model_path)
+
+
+def test_detectors_are_served_beside_models(tiny_model_path, tiny_detector_path, make_detector, tmp_path, encode):
+    dets = np.array([[[0, 0, 64, 64, 0.9]]], np.float32)
+    outputs = {"dets": dets, "labels": np.zeros((1, 1), np.int64)}
+    foreign = make_detector(tmp_path / "foreign.onnx", outputs, adapter="mmdeploy")
+    arguments = ["--model", tiny_model_path, "--detector", tiny_detector_path, "--detector", foreign, "--threads", 1]
+    with running(*arguments) as (_, address, line), grpc.insecure_channel(address) as channel:
+        assert "1 thread; people found by halves version 1 (default), foreign version 1\n" in line
+        pose = pose_pb2_grpc.PoseServiceStub(channel)
+        assert [m.kind for m in pose.ListModels(pb.ListModelsRequest()).models] == [pb.POSE, pb.DETECTOR, pb.DETECTOR]
+        image = pb.Image(encoded=encode(np.zeros((100, 100, 3), np.uint8)))
+        thresholds = pb.Thresholds(overlap=1)
+        answer = pose.Predict(pb.PredictRequest(image=image, thresholds=thresholds))
+        assert answer.detector.name == "halves"
+        assert sorted(person.box.x for person in answer.persons) == [0, 50]
+        answer = pose.Predict(pb.PredictRequest(image=image, detector="foreign", locate=pb.DETECT))
+        assert [(person.box.width, person.box.height) for person in answer.persons] == [(100, 100)]
+
+
+def test_detectors_that_cannot_be_served_are_refused(tiny_model_path, tiny_detector_path):
+    assert "kind: this is a detector" in fails("--model", tiny_detector_path)
+    assert "kind: this is a pose model" in fails("--model", tiny_model_path, "--detector", tiny_model_path)
+    assert "no such file" in fails("--model", tiny_model_path, "--detector", "absent.onnx")
+    both = ["--detector", tiny_detector_path]
+    assert "version" in fails("--model", tiny_model_path, *both, *both)
+    assert "leave one out" in fails("--model", tiny_model_path, *both, "--no-detector")
 
 
 def test_a_device_that_is_not_there_is_refused(tiny_model_path):

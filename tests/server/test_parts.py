@@ -59,6 +59,21 @@ def test_models_need_names_of_their_own(make_network):
         Models([make_network("a", 1), make_network("a", 2), make_network("a", 2)])
 
 
+def test_detectors_are_named_like_models(make_network, make_finder):
+    network = make_network("a", 1)
+    with pytest.raises(ValueError, match="two detectors are called 'd' version 2"):
+        Models([network], [make_finder("d", 2), make_finder("d", 2)])
+    with pytest.raises(ValueError, match="a pose model and a detector are both called 'a'"):
+        Models([network], [make_finder("a", 7)])
+    models = Models([network], [make_finder("d", 9), make_finder("e", 1), make_finder("d", 10)])
+    assert models.detector("").ref.version == models.detector("d").ref.version == 10
+    assert models.detector("e").ref.name == "e"
+    assert [m.ref.name for m in models] == ["a"]
+    assert Models([network]).detector("") is None
+    with pytest.raises(UnknownModel, match="no detector is called 'f'; there are: d version 10, d version 9, e"):
+        models.detector("f")
+
+
 def test_the_newest_version_is_the_greatest_not_the_last(make_network):
     models = Models([make_network("a", 9), make_network("a", 10), make_network("b", 1), make_network("a", 2)])
     assert models.default.ref.version == 10

@@ -173,11 +173,14 @@ def test_one_model_is_described(shared_server, refused):
 
 
 def test_what_needs_a_detector_says_so(shared_server, refused, png):
-    for fields in ({"locate": pb.DETECT}, {"detector": "yolo"}):
-        request = pb.PredictRequest(image=png, **fields)
-        text = refused(lambda r=request: shared_server.pose.Predict(r), CODE.FAILED_PRECONDITION)
-        assert text.startswith(next(iter(fields)))
-        assert "boxes" in text
+    request = pb.PredictRequest(image=png, locate=pb.DETECT)
+    text = refused(lambda: shared_server.pose.Predict(request), CODE.FAILED_PRECONDITION)
+    assert text.startswith("locate: DETECT needs a detector")
+    assert "boxes" in text
+    assert "--detector" in text
+    named = pb.PredictRequest(image=png, detector="yolo")
+    text = refused(lambda: shared_server.pose.Predict(named), CODE.NOT_FOUND, "detector")
+    assert "there is none; start the server with --detector" in text
     # Boxes win over `locate`: nothing needs to be detected.
     assert shared_server.pose.Predict(pb.PredictRequest(image=png, locate=pb.DETECT, boxes=[WHOLE])).persons
 

@@ -25,7 +25,8 @@ def test_answers_come_in_order_and_failures_stay_alone(shared_server, png, encod
     requests = [pb.PredictRequest(request_id=f"p{i}", timestamp_s=i / 25, image=png, boxes=[WHOLE]) for i in range(40)]
     requests[3].image.CopyFrom(truncated)
     requests[7].model = "horses"
-    requests[11].locate, requests[11].detector = pb.DETECT, "yolo"
+    requests[11].locate = pb.DETECT
+    requests[11].ClearField("boxes")
     requests[12].boxes[0].width = -1
     answers = list(shared_server.pose.PredictStream(iter(requests)))
     assert [answer.request_id for answer in answers] == [request.request_id for request in requests]

@@ -13,7 +13,7 @@ from poseglass_core.poses import Locate, ModelRef, Pose, Prediction
 from poseglass_core.skeleton import COCO, LSP, Skeleton
 from poseglass_runtime.images import decode_image
 from poseglass_training.annotations import AnnotationError, KeypointData, Person, load_coco
-from poseglass_training.evaluation import evaluate
+from poseglass_training.evaluation import answered_with_nobody, evaluate
 from poseglass_training.pasting import Pasting, backgrounds_of, encode_png
 
 REF = ModelRef("fake", 1, "0" * 64)
@@ -63,6 +63,52 @@ def test_a_perfect_predictor_has_100(data, mode):
     assert all(bool(request.boxes) == (mode == "box") for request in predict.asked)
     assert all(content.shape == (160, 120, 3) for content in predict.seen)
     assert {"box": "box given", "whole": "whole image"}[mode] in result.protocol
+
+
+class Crowd(Knowing):
+    """Answers with everybody it knows of, wrong ones first, each in a box a little off theirs."""
+
+    def __call__(self, content, request):
+        self.asked.append(request)
+        person = self.people[len(self.asked) - 1]
+        far = Box(person.box.x + 1000, person.box.y, person.box.width, person.box.height)
+        near = Box(person.box.x + 5, person.box.y, person.box.width, person.box.height)
+        scores = np.ones(14, np.float32)
+        joints = person.joints.astype(np.float32)
+        poses = [
+            Pose(LSP, LSP.joints, joints + 1000, scores, far, 1.0),
+            Pose(LSP, LSP.joints, joints, scores, near, 0.5),
+        ]
+        return Prediction(poses[: 1 if self.spoil(0) else 2], (160, 120), REF, "fake")
+
+
+def test_of_the_people_detected_the_one_whose_box_overlaps_most_counts(data):
+    predict = Crowd(data.people, spoil=lambda _: False)
+    result = evaluate(predict, data, mode="detect")
+    assert result.result.pck == 100
+    assert all(request.locate is Locate.DETECT and not request.boxes for request in predict.asked)
+    assert "everybody detected" in result.protocol
+    missed = evaluate(Crowd(data.people, spoil=lambda _: True), data, mode="detect")
+    assert missed.result.pck == missed.found == 0
+
+
+def test_pictures_without_people_are_counted_where_nobody_is_answered(data, tmp_path):
+    paths = []
+    for i in range(5):
+        paths.append(tmp_path / f"{i}.png")
+        paths[-1].write_bytes(encode_png(np.full((20, 30, 3), 40 * i, np.uint8)))
+    person = Pose(LSP, LSP.joints, np.zeros((14, 2), np.float32), np.ones(14, np.float32), Box(0, 0, 9, 9), 1.0)
+    modes = []
+
+    def bright(image, request):
+        modes.append(request.locate)
+        return Prediction([person] if image.mean() > 100 else [], image.shape[:2], REF, "fake")
+
+    assert answered_with_nobody(bright, paths) == 3
+    assert answered_with_nobody(bright, paths, "whole") == 3
+    assert modes == [Locate.DETECT] * 5 + [Locate.WHOLE_IMAGE] * 5
+    with pytest.raises(AnnotationError, match=r"gone\.png"):
+        answered_with_nobody(bright, [tmp_path / "gone.png"])
 
 
 def test_nobody_found_is_all_wrong(data):

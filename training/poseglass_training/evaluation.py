@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseglass_core.errors import InvalidInput
+from poseglass_core.geometry import box_iou
 from poseglass_core.metrics import LIMB_JOINTS, Comparison, PckResult, reference_lengths
 from poseglass_core.poses import Locate, ModelRef, Pose, PoseRequest, Prediction
 from poseglass_core.reliability import Reliability, reliability
@@ -21,10 +22,13 @@ from poseglass_runtime.images import decode_image
 from poseglass_training.annotations import AnnotationError, KeypointData, Person
 from poseglass_training.pasting import Pasting, encode_png
 
-Mode = Literal["box", "whole"]
+Mode = Literal["box", "whole", "detect"]
 
 Predict = Callable[[Any, PoseRequest], Prediction]
 """A picture, pixels [H, W, 3] RGB or the bytes of its file, and a request -> the answer."""
+
+MODES: dict[Mode, str] = {"box": "box given", "whole": "whole image", "detect": "everybody detected"}
+"""In words, as protocols state them."""
 
 THRESHOLD = 0.2
 """Of PCK: a joint is right within this share of the reference length."""
@@ -115,7 +119,8 @@ def evaluate(
         predict: anything that answers.
         data: labelled people.
         mode: "box": each person's box is given. "whole": none is, and the one person found in the whole picture is
-            compared with everybody labelled in it.
+            compared with everybody labelled in it. "detect": none is, and everybody is looked for: each labelled person
+            is compared with the one found whose box overlaps theirs most, with nobody where none does.
         flip: whether the mirrored crops are averaged in.
         encoded: whether `predict` takes the bytes of picture files; else it gets pixels.
         pasting: puts each picture somewhere on a larger background first.
@@ -145,7 +150,7 @@ def evaluate(
         asked = [i for i in rows if np.isfinite(lengths[i])]
         if asked:
             last = _ask(predict, content, [people[i - done] for i in asked], mode, flip)
-            for row, pose in zip(asked, _matched(last.poses, len(asked), mode), strict=True):
+            for row, pose in zip(asked, _matched(last.poses, [people[i - done] for i in asked], mode), strict=True):
                 if pose is None:
                     continue
                 found += 1
@@ -226,16 +231,48 @@ def _ask(
 ) -> Prediction:
     boxes = [person.box for person in people] if mode == "box" else []
     try:
-        return predict(content, PoseRequest(boxes=boxes, locate=Locate.WHOLE_IMAGE, flip_test=flip))
+        locate = Locate.DETECT if mode == "detect" else Locate.WHOLE_IMAGE
+        return predict(content, PoseRequest(boxes=boxes, locate=locate, flip_test=flip))
     except InvalidInput as error:
-        raise AnnotationError(f"{people[0].image}: {error}") from None
+        raise AnnotationError(f"{people[0].image if people else 'a picture without people'}: {error}") from None
 
 
-def _matched(poses: Sequence[Pose], count: int, mode: Mode) -> list[Pose | None]:
-    """The pose to compare with each person: that of their box, or the one that was found."""
+def _matched(poses: Sequence[Pose], people: Sequence[Person], mode: Mode) -> list[Pose | None]:
+    """The pose to compare with each person: that of their box, the one that was found, or the nearest one found."""
     if mode == "whole":
-        return [poses[0] if poses else None] * count
-    return [poses[i] if i < len(poses) else None for i in range(count)]
+        return [poses[0] if poses else None] * len(people)
+    if mode == "detect":
+        nearest = [max(poses, key=lambda pose: box_iou(pose.box, person.box), default=None) for person in people]
+        return [
+            pose if pose is not None and box_iou(pose.box, person.box) > 0 else None
+            for pose, person in zip(nearest, people, strict=True)
+        ]
+    return [poses[i] if i < len(poses) else None for i in range(len(people))]
+
+
+def answered_with_nobody(
+    predict: Predict,
+    pictures: Sequence[Path],
+    mode: Mode = "detect",
+    encoded: bool = False,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> int:
+    """How many of some pictures without people are answered with nobody.
+
+    Args:
+        predict, encoded, on_progress: as for `evaluate`.
+        pictures: files.
+        mode: "whole" or "detect".
+
+    Raises:
+        AnnotationError: a picture cannot be read.
+    """
+    empty = 0
+    for i, path in enumerate(pictures):
+        content, _ = _scene(path, [], encoded, None)
+        empty += not _ask(predict, content, [], mode, flip=False).poses
+        on_progress(i + 1, len(pictures))
+    return empty
 
 
 def _require_shared(data: KeypointData, model_joints: tuple[str, ...]) -> None:
@@ -250,7 +287,7 @@ def _protocol(data: KeypointData, mode: Mode, flip: bool, pasting: Pasting | Non
     """The protocol in words, as reports state it."""
     reference = data.skeleton.reference
     length = "the box's longer side" if isinstance(reference, str) else " – ".join(reference)
-    parts = [f"PCK@{THRESHOLD:g} of {length}", "box given" if mode == "box" else "whole image"]
+    parts = [f"PCK@{THRESHOLD:g} of {length}", MODES[mode]]
     if flip:
         parts.append("flip test")
     if pasting is not None:

@@ -9,13 +9,17 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import poseglass_models
 from poseglass.cli import FAILED
 from poseglass.commands.console import print_table, stdout
+
+if TYPE_CHECKING:
+    from poseglass_runtime.detector import DetectorEngine
+    from poseglass_runtime.engine import Engine
 
 BASE = {
     "numpy": "numpy",
@@ -99,6 +103,14 @@ def examine() -> Iterator[Check]:
             yield Check("shipped models", "broken", "none is there", "pip install --force-reinstall poseglass")
         for name in names:
             yield _guarded(f"model {name}", partial(_model, name), "pip install --force-reinstall poseglass")
+        detector = poseglass_models.detector()
+        if detector is None:
+            yield Check(
+                "shipped detector", "absent", "needed to find everybody in a picture", "name one: --detector FILE"
+            )
+        else:
+            todo = "pip install --force-reinstall poseglass"
+            yield _guarded(f"detector {detector}", partial(_detector, detector), todo)
 
 
 def _package(distribution: str, module: str, remedy: str) -> Check:
@@ -139,7 +151,16 @@ def _devices() -> str:
 def _model(name: str) -> str:
     from poseglass.local import load
 
-    engine = load(name, "cpu")
+    return _loaded(load(name, "cpu"))
+
+
+def _detector(name: str) -> str:
+    from poseglass.local import load_detector
+
+    return _loaded(load_detector(name, "cpu"))
+
+
+def _loaded(engine: Engine | DetectorEngine) -> str:
     size = engine.manifest.input_size
     return f"version {engine.ref.version}, {size[1]} x {size[0]}, loads and runs on {engine.provider}"
 

@@ -51,6 +51,8 @@ def inspect(
     for number, pose in enumerate(prediction.poses, 1):
         for written in write_heatmaps(out / f"{image.stem}-person{number}", picture, pose):
             console.print(written, markup=False)
+    if not prediction.poses:
+        console.print("nobody found; give a --box to look at a part of the picture all the same")
     if trained is not None:
         person = prediction.poses[0].box if prediction.poses else Box(0, 0, picture.shape[1], picture.shape[0])
         for name, sheet in _layer_sheets(trained, picture, person).items():

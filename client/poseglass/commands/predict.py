@@ -52,6 +52,16 @@ def predict(
         list[str] | None, typer.Option(metavar="X,Y,W,H[,ANGLE]", help="A person's box in pixels; repeatable.")
     ] = None,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Shipped name, path, or the server's name.")] = "",
+    locate: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|whole|detect",
+            help="Without --box: everybody (detect), or one person. auto: detect where there is a detector.",
+        ),
+    ] = "auto",
+    detector: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="What finds people; named as --model. Default: the shipped one.")
+    ] = "",
     server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Ask a server; else predict in-process.")] = "",
     overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with the poses on them.")] = None,
     heatmaps: Annotated[
@@ -59,6 +69,13 @@ def predict(
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
     joint_threshold: Annotated[float, typer.Option(metavar="0...1", help="Leave out joints that score less.")] = 0.0,
+    person_threshold: Annotated[
+        float | None, typer.Option(metavar="0...1", help="Leave out people that score less; default the model's.")
+    ] = None,
+    overlap_threshold: Annotated[
+        float | None,
+        typer.Option(metavar="0...1", help="Leave out the worse of two poses that are more alike (OKS)."),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="What to compute on in-process.")] = "auto",
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="How long a picture may take with --server; default 30.")
@@ -78,17 +95,22 @@ def predict(
     only_with_server(server, {"--timeout": timeout, "--max-message-mb": max_message_mb})
     if server and device != "auto":
         raise InvalidRequest("--device", "is for work in this process; the server chooses its own: leave it out")
-    if server and Path(model).suffix == ".onnx":
-        raise InvalidRequest("--model", f"{model} is a file; with --server give the name of a model that it serves")
+    for option, name, what in (("--model", model, "model"), ("--detector", detector, "detector")):
+        if server and Path(name).suffix == ".onnx":
+            raise InvalidRequest(option, f"{name} is a file; with --server give the name of a {what} that it serves")
     files = find_pictures(paths)
     outputs = Outputs(overlay, heatmaps, output_names(files))
     prepare(files, outputs)
     options = PredictOptions(
         boxes=parse_boxes(box or ()),
+        locate=locate,
+        detector=detector,
         model=model,
         heatmaps=heatmaps is not None,
         flip_test=flip,
         joint_threshold=joint_threshold,
+        person_threshold=person_threshold,
+        overlap_threshold=overlap_threshold,
     )
     client = {"timeout": timeout, "max_message_mb": max_message_mb}
     settings = {name: value for name, value in client.items() if value is not None}

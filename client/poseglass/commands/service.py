@@ -16,7 +16,7 @@ from poseglass.commands.console import stdout
 from poseglass.convert import ModelInfo
 from poseglass.errors import FailedPrecondition, InvalidRequest
 from poseglass.exchange import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
-from poseglass.local import load
+from poseglass.local import load, load_detector
 from poseglass_core.poses import ModelRef
 
 
@@ -27,13 +27,13 @@ def models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List models with their joints, input size, accuracy and licence."""
+    """List models and detectors with their joints, input size, accuracy and licence."""
     only_with_server(server, {"--timeout": timeout})
     if server:
         with PoseClient(server, timeout=DEFAULT_TIMEOUT if timeout is None else timeout) as client:
             found = client.models()
     else:
-        found = [_shipped(name) for name in poseglass_models.names()]
+        found = [*map(_shipped, poseglass_models.names()), *map(_shipped_detector, shipped_detectors())]
     if as_json:
         typer.echo(json.dumps([_as_json(info) for info in found], indent=2))
         return
@@ -43,7 +43,8 @@ def models(
     console = stdout()
     for info in found:
         state = info.state.lower() + (", default" if info.is_default else "")
-        console.print(f"[bold]{escape(info.ref.name)}[/bold] version {info.ref.version}, {state}")
+        kind = "" if info.kind == "POSE" else f"{info.kind.lower()}, "
+        console.print(f"[bold]{escape(info.ref.name)}[/bold] version {info.ref.version}, {kind}{state}")
         for what, text in _facts(info):
             console.print(f"  {what:9}{escape(text)}")
 
@@ -95,6 +96,30 @@ def _shipped(name: str) -> ModelInfo:
     )
 
 
+def shipped_detectors() -> list[str]:
+    """Names of the shipped detectors: one or none."""
+    return list(filter(None, [poseglass_models.detector()]))
+
+
+def _shipped_detector(name: str) -> ModelInfo:
+    """A detector of this package, loaded to be sure that it works."""
+    try:
+        engine = load_detector(name, "cpu")
+    except FailedPrecondition as error:
+        return ModelInfo(ModelRef(name, 0, ""), "DETECTOR", "REFUSED", str(error), "", (), False, {})
+    manifest = engine.manifest
+    return ModelInfo(
+        ref=engine.ref,
+        kind="DETECTOR",
+        state="READY",
+        reason="",
+        licence=manifest.weights_licence,
+        joints=(),
+        is_default=True,
+        manifest=manifest.to_json(),
+    )
+
+
 def _facts(info: ModelInfo) -> Iterator[tuple[str, str]]:
     """What to say of a model, line by line."""
     if info.reason:
@@ -107,8 +132,9 @@ def _facts(info: ModelInfo) -> Iterator[tuple[str, str]]:
         interval = row.get("interval")
         spread = f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
         how = ", ".join(str(row[key]) for key in ("data", "protocol") if row.get(key))
-        if "pck" in row:
-            yield "PCK@0.2", f"{row['pck']:.1f}{spread}: {how}"
+        for key, name in (("pck", "PCK@0.2"), ("ap50", "AP@0.5")):
+            if key in row:
+                yield name, f"{row[key]:.1f}{spread}: {how}"
     if info.licence:
         yield "licence", info.licence
 

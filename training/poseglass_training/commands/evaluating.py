@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from poseglass_core.errors import NotSupported
 from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
 from poseglass_training.commands.common import make_folder, refusal
 from poseglass_training.commands.models import ModelUnusable, predictor
-from poseglass_training.evaluation import Evaluation
+from poseglass_training.evaluation import Evaluation, answered_with_nobody
 from poseglass_training.evaluation import evaluate as evaluate_model
 from poseglass_training.pasting import Pasting, backgrounds_of
 from poseglass_training.reporting import evaluation_bar, print_evaluation
@@ -26,6 +27,7 @@ class Mode(StrEnum):
 
     box = "box"
     whole = "whole"
+    detect = "detect"
 
 
 class Subset(StrEnum):
@@ -44,8 +46,17 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="The pictures; default: `images` beside ANN.json, or its folder.")
     ] = None,
     mode: Annotated[
-        Mode, typer.Option(help="Give each person's box, or find the person in the whole picture.")
+        Mode,
+        typer.Option(help="Give each person's box, find the person in the whole picture, or detect everybody in it."),
     ] = Mode.box,
+    detector: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Finds people where no box is given: shipped name or ONNX file; the server's name of it. Default: the "
+            "shipped one (the server's own); `none`: the pose network searches alone.",
+        ),
+    ] = "",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored crops.")] = False,
     subset: Annotated[
         Subset,
@@ -59,6 +70,13 @@ def evaluate(
         typer.Option(
             metavar="DIR|COCO.json",
             help="Paste each picture, at a third of its size, onto one of these (a COCO file's without annotations).",
+        ),
+    ] = None,
+    without_people: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|COCO.json",
+            help="Also count how many of these pictures (a COCO file's without annotations) are answered with nobody.",
         ),
     ] = None,
     server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Ask a server; else evaluate in-process.")] = "",
@@ -87,15 +105,26 @@ def evaluate(
             onto = paste_onto.resolve()
             name = onto.name if onto.is_dir() else f"{onto.parent.name}/{onto.name}"
             pasting = Pasting(backgrounds_of(onto), name)
-        with predictor(model, server, device) as (predict, encoded), evaluation_bar(console) as progress:
+        empty = backgrounds_of(without_people) if without_people else []
+        if empty and mode is Mode.box:
+            raise AnnotationError(
+                "--without-people is for --mode whole and detect: with boxes given, nobody is left out"
+            )
+        nobody = None
+        with predictor(model, server, device, detector) as (predict, encoded), evaluation_bar(console) as progress:
             result = evaluate_model(predict, people, mode.value, flip, encoded, pasting, progress)
+            if empty:
+                right = answered_with_nobody(predict, empty, mode.value, encoded, progress)
+                nobody = {"pictures": len(empty), "nobody": right, "percent": round(100 * right / len(empty), 1)}
         page = write_report(result, report, subset.value, pasting) if write_report and report else None
-    except (AnnotationError, ModelUnusable) as error:
+    except (AnnotationError, ModelUnusable, NotSupported) as error:
         raise refusal("evaluate", str(error)) from None
     if as_json:
-        typer.echo(json.dumps({**result.to_json(), "subset": subset.value}))
+        typer.echo(json.dumps({**result.to_json(), "subset": subset.value, "without_people": nobody}))
     else:
         print_evaluation(result, Console())
+        if nobody:
+            typer.echo(f"of {nobody['pictures']} pictures without people, {nobody['percent']} % answered with nobody")
     if page:
         console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import poseglass_models
 from poseglass_core.poses import PoseRequest, Prediction
-from poseglass_runtime.outputs import Network
+from poseglass_runtime.outputs import Detector, Network
 from poseglass_runtime.predictor import Predictor
 from poseglass_training.evaluation import Predict
 
@@ -18,19 +18,42 @@ class ModelUnusable(RuntimeError):
     """A model that cannot be evaluated, and why."""
 
 
+NO_DETECTOR = "none"
+"""What `--detector` is given for none."""
+
+
 @contextmanager
-def predictor(model: str, server: str, device: str) -> Iterator[tuple[Predict, bool]]:
-    """What answers, and whether it takes the bytes of files."""
+def predictor(model: str, server: str, device: str, detector: str = "") -> Iterator[tuple[Predict, bool]]:
+    """What answers, and whether it takes the bytes of files.
+
+    Args:
+        model: shipped name, ONNX file or checkpoint; the server's name of it.
+        server: HOST:PORT; empty: this process.
+        device: where to compute in this process.
+        detector: finds people where no box is given: shipped name or ONNX file, or the server's name of it; empty: the
+            shipped one, where there is one, or the server's own; `NO_DETECTOR`: none.
+
+    Raises:
+        ModelUnusable: one of them cannot be used.
+    """
     if not server:
-        yield local_predictor(model, device).predict, False
+        pose, finder = local_predictor(model, device), local_detector(detector, device)
+        yield lambda image, request: pose.predict(image, request, finder), False
         return
+    if detector == NO_DETECTOR:
+        raise ModelUnusable("a server's detector cannot be left out from here; start it with --no-detector")
     from poseglass import PoseClient
 
     with PoseClient(server) as client:
 
         def ask(content: Any, request: PoseRequest) -> Prediction:
             return client.predict(
-                content, model=model, boxes=request.boxes, locate=request.locate, flip_test=request.flip_test
+                content,
+                model=model,
+                boxes=request.boxes,
+                locate=request.locate,
+                flip_test=request.flip_test,
+                detector=detector,
             )
 
         yield ask, True
@@ -42,6 +65,18 @@ def local_predictor(model: str, device: str) -> Predictor:
         path = poseglass_models.resolve(model)
         return Predictor(_checkpoint(path, device) if path.suffix == ".pt" else _onnx(path, device))
     except FileNotFoundError as error:
+        raise ModelUnusable(str(error)) from None
+
+
+def local_detector(detector: str, device: str) -> Detector | None:
+    """What finds people in this process, named as for `predictor`; ModelUnusable where it cannot be used."""
+    from poseglass_runtime.detector import load_detector
+    from poseglass_runtime.engine import ModelError
+
+    name = detector or poseglass_models.detector() or NO_DETECTOR
+    try:
+        return None if name == NO_DETECTOR else load_detector(poseglass_models.resolve(name), device)
+    except (FileNotFoundError, ModelError) as error:
         raise ModelUnusable(str(error)) from None
 
 

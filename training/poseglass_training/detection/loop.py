@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from poseglass_training.batches import Stopwatch, begin_worker
 from poseglass_training.checkpoint import Checkpoint, CheckpointError
+from poseglass_training.detection.canvas import Example
 from poseglass_training.detection.checkpoint import DetectorCheckpoint, load_detector_checkpoint
 from poseglass_training.detection.network import Detector, DetectorConfig
 from poseglass_training.detection.presets import DetectorPreset
-from poseglass_training.detection.scenes import DetectionScenes, Example
+from poseglass_training.detection.scenes import DetectionScenes
 from poseglass_training.detection.targets import detection_loss
 from poseglass_training.devices import bf16_pays
 from poseglass_training.loop import Diverged, append_metrics, normalise, update_average

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,140 +11,14 @@ from poseglass_core.errors import InvalidInput
 from poseglass_runtime.images import decode_image
 from poseglass_training.annotations import AnnotationError, KeypointData
 from poseglass_training.crops import Augmentation, change_look, coarsen
+from poseglass_training.detection.canvas import Canvas, Example, Picture, area
 from poseglass_training.scenes import Scene, read_picture
-
-STRIDE = 4
-
-MOST = 24
-"""People a training picture; of more, the smallest are left out (and their places not counted)."""
-
-SMALLEST = 10.0
-"""Input pixels; whose longer side is less is not looked for, nor is the place called empty."""
-
-SEEN = 0.4
-"""Share of a box that must be inside the picture for it to count."""
 
 PEOPLED = 0.7
 """Of the labelled scenes that are shown, those with people in them."""
 
 CLEAR = 0.15
 """Most that people who are pasted may overlap, as intersection over union."""
-
-
-class Example(NamedTuple):
-    """One training picture.
-
-    Attributes:
-        image: [S, S, 3] uint8 RGB.
-        boxes: [M, 4] float32, edges in pixels, x1, y1, x2, y2.
-        known: [S/4, S/4] bool: cells of which it is known whether somebody is there.
-    """
-
-    image: NDArray[np.uint8]
-    boxes: NDArray[np.float32]
-    known: NDArray[np.bool_]
-
-
-@dataclass
-class _Picture:
-    """Pixels and what is known of them."""
-
-    image: NDArray[np.uint8]
-    boxes: NDArray[np.float64]  # [M, 4] x1, y1, x2, y2
-    unknown: NDArray[np.float64]  # [K, 4]
-    complete: bool  # everybody is labelled; else only the boxes are known
-
-    def mirrored(self) -> _Picture:
-        width = self.image.shape[1]
-
-        def mirror(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
-
-        return _Picture(self.image[:, ::-1], mirror(self.boxes), mirror(self.unknown), self.complete)
-
-    def cut(self, x1: int, y1: int, x2: int, y2: int) -> _Picture:
-        corner = np.array([x1, y1, x1, y1])
-        return _Picture(self.image[y1:y2, x1:x2], self.boxes - corner, self.unknown - corner, self.complete)
-
-
-@dataclass
-class _Canvas:
-    """A training picture in the making."""
-
-    size: int
-    image: NDArray[np.uint8] = field(init=False)
-    boxes: list[NDArray[np.float64]] = field(init=False, default_factory=list)
-    known: NDArray[np.bool_] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.image = np.zeros((self.size, self.size, 3), np.uint8)
-        self.known = np.ones((self.size // STRIDE, self.size // STRIDE), bool)
-
-    def place(
-        self,
-        picture: _Picture,
-        scale: float,
-        corner: tuple[float, float],
-        within: tuple[int, int, int, int] | None = None,
-        soft: int = 0,
-    ) -> None:
-        """Put a picture, scaled, with its top left corner somewhere; what is outside of `within` is cut off.
-
-        Args:
-            picture: what to put.
-            scale: canvas pixels a picture pixel.
-            corner: x, y.
-            within: x1, y1, x2, y2; None: the whole canvas.
-            soft: pixels over which its edges fade into what is there.
-        """
-        left, top, right, bottom = within or (0, 0, self.size, self.size)
-        height, width = (max(1, round(side * scale)) for side in picture.image.shape[:2])
-        x, y = round(corner[0]), round(corner[1])
-        x1, y1, x2, y2 = max(x, left), max(y, top), min(x + width, right), min(y + height, bottom)
-        if x1 >= x2 or y1 >= y2:
-            return
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        scaled = cv2.resize(picture.image, (width, height), interpolation=how).astype(np.uint8, copy=False)
-        part = scaled[y1 - y : y2 - y, x1 - x : x2 - x]
-        if soft:
-            part = _blend(self.image[y1:y2, x1:x2], part, soft)
-        self.image[y1:y2, x1:x2] = part
-        self._cover(x1, y1, x2, y2)
-        self._mark((x1, y1, x2, y2), picture.complete)
-        factor = np.array([width / picture.image.shape[1], height / picture.image.shape[0]] * 2)
-        place = np.array([x, y, x, y])
-        inside = np.array([x1, y1, x1, y1]), np.array([x2, y2, x2, y2])
-        for box in picture.unknown * factor + place:
-            self._mark(np.clip(box, *inside), known=False)
-        for box in picture.boxes * factor + place:
-            seen = np.clip(box, *inside)
-            worth = _area(seen) >= SEEN * _area(box) and max(seen[2] - seen[0], seen[3] - seen[1]) >= SMALLEST
-            self._mark(seen, known=worth)
-            if worth:
-                self.boxes.append(seen)
-
-    def _cover(self, x1: float, y1: float, x2: float, y2: float) -> None:
-        """Take off what a rectangle now hides; who is hidden in part is not asked for any more."""
-        kept = []
-        for box in self.boxes:
-            hidden = _area(np.array([max(box[0], x1), max(box[1], y1), min(box[2], x2), min(box[3], y2)]))
-            if hidden < 0.3 * _area(box):
-                kept.append(box)
-            else:
-                self._mark(box, known=False)
-        self.boxes = kept
-
-    def _mark(self, box: Sequence[float] | NDArray[np.float64], known: bool) -> None:
-        x1, y1, x2, y2 = (
-            int(v) for v in (box[0] // STRIDE, box[1] // STRIDE, -(-box[2] // STRIDE), -(-box[3] // STRIDE))
-        )
-        self.known[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = known
-
-    def example(self) -> Example:
-        boxes = sorted(self.boxes, key=_area, reverse=True)
-        for box in boxes[MOST:]:
-            self._mark(box, known=False)
-        return Example(self.image, np.array(boxes[:MOST], np.float32).reshape(-1, 4), self.known)
 
 
 class DetectionScenes:
@@ -191,7 +62,7 @@ class DetectionScenes:
     def sample(self, epoch: int, index: int, size: int) -> Example:
         """Training picture `index` of an epoch, `size` pixels a side."""
         rng = np.random.default_rng((self.seed, epoch, index))
-        canvas = _Canvas(size)
+        canvas = Canvas(size)
         kind = rng.random()
         if kind < 0.25:
             self._scene(rng, canvas)
@@ -205,12 +76,12 @@ class DetectionScenes:
         image = change_look(rng, example.image, self.augmentation)
         return example._replace(image=coarsen(rng, image) if rng.random() < 0.05 else image)
 
-    def _scene(self, rng: np.random.Generator, canvas: _Canvas) -> None:
+    def _scene(self, rng: np.random.Generator, canvas: Canvas) -> None:
         picture = self._any_scene(rng)
         scale = canvas.size / max(picture.image.shape[:2]) * float(np.exp(rng.uniform(np.log(0.5), np.log(2.2))))
         canvas.place(picture, scale, _somewhere(rng, picture, scale, (0, 0, canvas.size, canvas.size)))
 
-    def _mosaic(self, rng: np.random.Generator, canvas: _Canvas) -> None:
+    def _mosaic(self, rng: np.random.Generator, canvas: Canvas) -> None:
         x, y = (int(v) for v in rng.uniform(0.3, 0.7, 2) * canvas.size)
         end = canvas.size
         for part in ((0, 0, x, y), (x, 0, end, y), (0, y, x, end), (x, y, end, end)):
@@ -219,12 +90,12 @@ class DetectionScenes:
             scale = cover * float(np.exp(rng.uniform(np.log(0.7), np.log(1.5))))
             canvas.place(picture, scale, _somewhere(rng, picture, scale, part), part)
 
-    def _portrait(self, rng: np.random.Generator, canvas: _Canvas) -> None:
+    def _portrait(self, rng: np.random.Generator, canvas: Canvas) -> None:
         picture = self._person(rng)
         scale = canvas.size / max(picture.image.shape[:2]) * rng.uniform(0.4, 1.2)
         canvas.place(picture, scale, _somewhere(rng, picture, scale, (0, 0, canvas.size, canvas.size)))
 
-    def _pasted(self, rng: np.random.Generator, canvas: _Canvas) -> None:
+    def _pasted(self, rng: np.random.Generator, canvas: Canvas) -> None:
         background = self._without_people(rng)
         whole = (0, 0, canvas.size, canvas.size)
         scale = canvas.size / min(background.image.shape[:2]) * float(np.exp(rng.uniform(np.log(0.8), np.log(2))))
@@ -243,7 +114,7 @@ class DetectionScenes:
             if all(_iou(placed, box) < CLEAR for box in canvas.boxes):
                 canvas.place(picture, scale, corner, soft=_softness(rng))
 
-    def _close(self, rng: np.random.Generator, picture: _Picture) -> _Picture:
+    def _close(self, rng: np.random.Generator, picture: Picture) -> Picture:
         """Cut closer around the person, mostly: less of the picture is then unknown."""
         if rng.random() < 0.3:
             return picture
@@ -257,27 +128,27 @@ class DetectionScenes:
             int(min(np.ceil(y2 + margins[3]), height)),
         )
 
-    def _any_scene(self, rng: np.random.Generator) -> _Picture:
+    def _any_scene(self, rng: np.random.Generator) -> Picture:
         """Mostly one with people, who are few enough."""
         return self._load(rng, self.peopled if rng.random() < PEOPLED else self.empty)
 
-    def _without_people(self, rng: np.random.Generator) -> _Picture:
+    def _without_people(self, rng: np.random.Generator) -> Picture:
         return self._load(rng, self.empty)
 
-    def _load(self, rng: np.random.Generator, among: Sequence[int]) -> _Picture:
+    def _load(self, rng: np.random.Generator, among: Sequence[int]) -> Picture:
         scene = self.scenes[among[int(rng.integers(len(among)))]]
         boxes, unknown = (
             np.array([[b.x, b.y, b.x + b.width, b.y + b.height] for b in group], np.float64).reshape(-1, 4)
             for group in (scene.people, scene.avoid)
         )
-        picture = _Picture(self._decode(str(scene.image)), boxes, unknown, complete=True)
+        picture = Picture(self._decode(str(scene.image)), boxes, unknown, complete=True)
         return picture.mirrored() if rng.random() < 0.5 else picture
 
-    def _person(self, rng: np.random.Generator) -> _Picture:
+    def _person(self, rng: np.random.Generator) -> Picture:
         person = self.people[int(rng.integers(len(self.people)))]
         b = person.box
         box = np.array([[b.x, b.y, b.x + b.width, b.y + b.height]])
-        picture = _Picture(self._decode(str(person.image)), box, np.zeros((0, 4)), complete=False)
+        picture = Picture(self._decode(str(person.image)), box, np.zeros((0, 4)), complete=False)
         return picture.mirrored() if rng.random() < 0.5 else picture
 
     def _decode(self, path: str) -> NDArray[np.uint8]:
@@ -288,7 +159,7 @@ class DetectionScenes:
 
 
 def _somewhere(
-    rng: np.random.Generator, picture: _Picture, scale: float, part: tuple[int, int, int, int]
+    rng: np.random.Generator, picture: Picture, scale: float, part: tuple[int, int, int, int]
 ) -> tuple[float, float]:
     """A corner for the scaled picture: inside the part where it fits, else so that it covers the part."""
     corner = []
@@ -298,7 +169,7 @@ def _somewhere(
     return corner[0], corner[1]
 
 
-def _piece(rng: np.random.Generator, picture: _Picture) -> _Picture:
+def _piece(rng: np.random.Generator, picture: Picture) -> Picture:
     height, width = picture.image.shape[:2]
     h, w = (max(8, int(side * rng.uniform(0.2, 0.7))) for side in (height, width))
     x, y = int(rng.integers(max(width - w, 0) + 1)), int(rng.integers(max(height - h, 0) + 1))
@@ -309,22 +180,6 @@ def _softness(rng: np.random.Generator) -> int:
     return int(rng.integers(2, 9)) if rng.random() < 0.5 else 0
 
 
-def _blend(under: NDArray[np.uint8], over: NDArray[np.uint8], soft: int) -> NDArray[np.uint8]:
-    """`over`, fading out towards its edges."""
-    height, width = over.shape[:2]
-
-    def ramp(length: int) -> NDArray[np.float32]:
-        along = np.arange(length, dtype=np.float32)
-        return np.clip((np.minimum(along, along[::-1]) + 0.5) / soft, 0, 1)
-
-    alpha = ramp(height)[:, None, None] * ramp(width)[None, :, None]
-    return (under + alpha * (over.astype(np.float32) - under)).astype(np.uint8)
-
-
-def _area(box: NDArray[np.float64]) -> float:
-    return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
-
-
 def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    shared = _area(np.array([max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])]))
-    return shared / max(_area(a) + _area(b) - shared, 1e-9)
+    shared = area(np.array([max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])]))
+    return shared / max(area(a) + area(b) - shared, 1e-9)

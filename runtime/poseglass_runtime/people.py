@@ -1,0 +1,64 @@
+"""Which of the poses found in a picture are people, and each of them once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseglass_core.geometry import Box
+from poseglass_core.manifest import Manifest
+from poseglass_core.oks import without_duplicates
+from poseglass_core.poses import PoseRequest
+from poseglass_runtime.estimator import Estimates
+
+PERSON = 0.2
+"""Share of a perfect person's score from which a pose that was looked for is a person, where the request does not say.
+With calibrated scores: presence x the mean probability of the joints. A model without presence has no such default: its
+scores take it for granted that somebody is there."""
+
+OVERLAP = 0.7
+"""Object keypoint similarity from which two poses are one person, where the request does not say: joints that lie about
+1.7 sigma x the root of the person's area apart, an eighth of it. People who stand close are further apart than that."""
+
+SIGMA = 1.5
+"""Cells; of the Gaussians that heatmaps are trained on, where the manifest does not say."""
+
+
+def person_scores(estimates: Estimates) -> NDArray[np.float32]:
+    """How much each crop looks like one whole person: the mean joint score, times presence where the model says it."""
+    mean: NDArray[np.float32] = estimates.scores.mean(axis=1)
+    return mean if estimates.presence is None else mean * estimates.presence
+
+
+def perfect_score(manifest: Manifest) -> float:
+    """What a joint scores that the network has no doubt about."""
+    if manifest.score["meaning"] == "calibrated" or manifest.heatmap_activation != "softmax":
+        return 1.0
+    sigma = float(manifest.training.get("recipe", {}).get("sigma", SIGMA))
+    return 1 / (2 * math.pi * sigma**2)  # the peak of a Gaussian that sums to 1
+
+
+def default_person_threshold(manifest: Manifest) -> float:
+    """The score from which somebody is a person, where the request does not say; 0 where the model cannot tell."""
+    return PERSON * perfect_score(manifest) if "presence" in manifest.outputs else 0.0
+
+
+def people_among(estimates: Estimates, boxes: list[Box], manifest: Manifest, request: PoseRequest) -> list[int]:
+    """Positions of the poses that are people, the most certain first, each person once.
+
+    Args:
+        estimates: of all boxes.
+        boxes: where they were looked for.
+        manifest: of the pose model.
+        request: its thresholds; the defaults are `default_person_threshold` and `OVERLAP`.
+    """
+    scores = person_scores(estimates)
+    least = default_person_threshold(manifest) if request.person_threshold is None else request.person_threshold
+    present = [int(i) for i in np.flatnonzero(scores >= least)]
+    overlap = OVERLAP if request.overlap_threshold is None else request.overlap_threshold
+    kept = without_duplicates(
+        estimates.joints[present], scores[present], [boxes[i] for i in present], manifest.skeleton.sigmas, overlap
+    )
+    return [present[i] for i in kept]

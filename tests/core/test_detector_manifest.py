@@ -1,0 +1,104 @@
+"""Manifests of detectors, and that neither kind of model is taken for the other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from poseglass_core.detector_manifest import (
+    AdapterSettings,
+    DetectorManifest,
+    manifest_kind,
+    parse_detector_manifest,
+)
+from poseglass_core.manifest import Manifest, ManifestError, parse_manifest
+from poseglass_core.skeleton import LSP
+
+OWN = DetectorManifest(
+    name="person",
+    version=2,
+    architecture="centre-point",
+    input_size=(320, 256),
+    threshold=0.35,
+    training={"data": [{"name": "none", "licence": "none"}]},
+    evaluation=({"data": "none", "ap50": 40.5},),
+    parity={"boxes": 0.001},
+    weights_licence="CC0-1.0",
+)
+FOREIGN = {
+    "format": "poseglass.manifest/1",
+    "kind": "detector",
+    "name": "yolo",
+    "version": 1,
+    "input": {"height": 416, "width": 416},
+    "threshold": 0.4,
+    "adapter": "yolox",
+}
+POSE = Manifest(
+    name="pose",
+    version=1,
+    architecture="none",
+    skeleton=LSP,
+    input_size=(64, 64),
+    box_padding=1.25,
+    stride=4,
+    outputs=("heatmaps", "joints", "scores"),
+    heatmap_activation="clip",
+    decoder={"name": "log_parabola", "epsilon": 1e-3},
+    score={"meaning": "peak"},
+)
+
+
+def test_what_is_written_is_read():
+    assert parse_detector_manifest(OWN.dumps()) == OWN
+    assert json.loads(OWN.dumps())["outputs"] == ["boxes", "scores"]
+    assert "adapter_settings" not in json.loads(OWN.dumps())
+
+
+def test_a_side_car_needs_little_and_has_the_adapters_defaults():
+    read = parse_detector_manifest(json.dumps(FOREIGN))
+    assert (read.outputs, read.overlap, read.adapter_settings) == (("output",), 0.6, AdapterSettings())
+    settings = {"class_index": 3, "strides": [8, 16], "channels": "rgb", "mean": [1, 2, 3], "std": [4, 5, 6], "pad": 0}
+    read = parse_detector_manifest(json.dumps(FOREIGN | {"adapter_settings": settings}))
+    assert read.adapter_settings.strides == (8, 16)
+    assert read.adapter_settings.std == (4, 5, 6)
+    assert parse_detector_manifest(read.dumps()) == read
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"threshold": 1.5}, "threshold: 1.5 is greater than the maximum"),
+        ({"overlap": -1}, "overlap: -1 is less than the minimum"),
+        ({"adapter": "ssd"}, "adapter: 'ssd' is not one of"),
+        ({"adapter_settings": {"classindex": 1}}, "adapter_settings: .*'classindex' was unexpected"),
+        ({"adapter_settings": {"std": [1, 0, 1]}}, "adapter_settings.std.1"),
+        ({"adapter_settings": {"mean": [1]}}, "adapter_settings.mean"),
+        ({"adapter": "poseglass", "adapter_settings": {"pad": 1}}, "adapter_settings: adapter 'poseglass' has none"),
+        ({"adapter": "poseglass", "outputs": ["dets", "labels"]}, "outputs: adapter 'poseglass' reads boxes, scores"),
+        ({"outputs": ["a", "b"]}, "outputs: adapter 'yolox' reads 1, not 2"),
+        ({"input": {"height": 416}}, "input: 'width' is a required property"),
+        ({"name": "a b"}, "name"),
+        ({"format": "other"}, "format"),
+    ],
+)
+def test_what_is_wrong_is_named(changes, reason):
+    with pytest.raises(ManifestError, match=reason):
+        parse_detector_manifest(json.dumps(FOREIGN | changes))
+
+
+def test_kinds_are_told_apart():
+    assert manifest_kind(OWN.dumps()) == "detector"
+    assert manifest_kind(POSE.dumps()) == "pose"
+    with pytest.raises(ManifestError, match="a detector, where a pose model is wanted.*--detector"):
+        parse_manifest(OWN.dumps())
+    with pytest.raises(ManifestError, match="a pose model, where a detector is wanted.*--model"):
+        parse_detector_manifest(POSE.dumps())
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '{"kind": "horse"}', '{"kind": ["pose"]}', "{}"])
+def test_what_is_no_manifest_is_refused(text):
+    for read in (manifest_kind, parse_manifest, parse_detector_manifest):
+        with pytest.raises(ManifestError):
+            read(text)

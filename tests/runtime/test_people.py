@@ -1,0 +1,191 @@
+"""From detections to people: everybody posed, nobody twice, nobody who is not there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from poseglass_core.detector_manifest import DetectorManifest
+from poseglass_core.errors import NotSupported
+from poseglass_core.geometry import Box, box_iou
+from poseglass_core.manifest import Manifest
+from poseglass_core.poses import Locate, ModelRef, PoseRequest
+from poseglass_core.skeleton import LSP
+from poseglass_runtime.outputs import Detections, RawOutputs
+from poseglass_runtime.people import PERSON, default_person_threshold
+from poseglass_runtime.predictor import Predictor
+
+LAYOUT = np.stack([8 + 12 * (np.arange(14) % 5), 8 + 18 * (np.arange(14) // 5)], axis=1).astype(np.float32)
+"""Where every pose's joints are in its crop of 64 pixels."""
+
+
+class LightNetwork:
+    """Everybody has the same pose in their crop; joints score as the crop's middle is bright, and so does presence.
+
+    Attributes:
+        batches: how many crops each run had.
+    """
+
+    provider = "FakeProvider"
+    ref = ModelRef("light", 1, "00")
+
+    def __init__(self, presence: bool = True) -> None:
+        self.batches: list[int] = []
+        self.manifest = Manifest(
+            name="light",
+            version=1,
+            architecture="none",
+            skeleton=LSP,
+            input_size=(64, 64),
+            box_padding=1.0,
+            stride=4,
+            outputs=("heatmaps", "joints", "scores", *(("presence",) if presence else ())),
+            heatmap_activation="clip",
+            decoder={"name": "log_parabola", "epsilon": 1e-3},
+            score={"meaning": "peak"},
+        )
+
+    def run(self, crops: np.ndarray) -> RawOutputs:
+        count = len(crops)
+        self.batches.append(count)
+        light = (crops[:, 24:40, 24:40].mean(axis=(1, 2, 3)) / 255).astype(np.float32)
+        scores = np.repeat(light[:, None], 14, axis=1)
+        maps = np.broadcast_to(scores[..., None, None], (count, 14, 16, 16)).copy()
+        joints = np.broadcast_to(LAYOUT, (count, 14, 2)).copy()
+        return RawOutputs(maps, joints, scores, light if "presence" in self.manifest.outputs else None)
+
+
+class ListDetector:
+    """Finds the same boxes in every picture.
+
+    Attributes:
+        thresholds: those it was asked with.
+    """
+
+    provider = "FakeProvider"
+    ref = ModelRef("list", 3, "01")
+    manifest = DetectorManifest("list", 3, "none", (64, 64), 0.5)
+
+    def __init__(self, boxes: list[Box], scores: list[float] | None = None) -> None:
+        self.boxes, self.scores = boxes, scores or [0.9] * len(boxes)
+        self.thresholds: list[float | None] = []
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> Detections:
+        self.thresholds.append(threshold)
+        least = self.manifest.threshold if threshold is None else threshold
+        kept = [i for i, score in enumerate(self.scores) if score >= least]
+        return Detections([self.boxes[i] for i in kept], np.array(self.scores, np.float32)[kept])
+
+
+def scene(boxes: list[Box], lights: list[int]) -> np.ndarray:
+    """A dark picture with people of light."""
+    picture = np.zeros((300, 400, 3), np.uint8)
+    for box, light in zip(boxes, lights, strict=True):
+        picture[int(box.y) : int(box.y + box.height), int(box.x) : int(box.x + box.width)] = light
+    return picture
+
+
+TWELVE = [Box(100 * column, 100 * row, 80, 80) for row in range(3) for column in range(4)]
+LIGHTS = [255 - 10 * i for i in range(12)]
+DETECT = PoseRequest(locate=Locate.DETECT)
+
+
+def test_twelve_people_are_posed_in_one_batch_the_most_certain_first():
+    network, detector = LightNetwork(), ListDetector(TWELVE[::-1])
+    prediction = Predictor(network).predict(scene(TWELVE, LIGHTS), DETECT, detector)
+    assert [pose.box for pose in prediction.poses] == TWELVE
+    assert network.batches == [12]
+    assert prediction.detector == detector.ref
+    scores = [pose.score for pose in prediction.poses]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == pytest.approx(1.0)
+    for pose in prediction.poses:  # back in the picture: all in their own box
+        low, high = pose.points.min(axis=0), pose.points.max(axis=0)
+        assert pose.box.x < low[0] < high[0] < pose.box.x + 80
+        assert pose.box.y < low[1] < high[1] < pose.box.y + 80
+    assert prediction.timings.total >= prediction.timings.inference > 0
+
+
+def test_nobody_is_answered_twice():
+    boxes = [TWELVE[0], Box(2, 1, 80, 80), TWELVE[5]]
+    detector, picture = ListDetector(boxes), scene(TWELVE, LIGHTS)
+    predictor = Predictor(LightNetwork())
+    answer = predictor.predict(picture, DETECT, detector)
+    assert [pose.box for pose in answer.poses] == [boxes[0], boxes[2]]
+    everybody = replace(DETECT, overlap_threshold=1.0)
+    assert len(predictor.predict(picture, everybody, detector).poses) == 3
+    # Given boxes are answered one by one, whatever is in them.
+    given = PoseRequest(boxes=boxes, overlap_threshold=0.0, person_threshold=1.0)
+    answer = predictor.predict(picture, given, detector)
+    assert [pose.box for pose in answer.poses] == boxes
+    assert answer.detector is None
+    assert detector.thresholds == [None, None]
+
+
+def test_joints_that_were_not_asked_for_count_too():
+    request = PoseRequest(locate=Locate.DETECT, joints=("neck",), joint_threshold=1.0)
+    answer = Predictor(LightNetwork()).predict(scene(TWELVE, LIGHTS), request, ListDetector(TWELVE))
+    assert len(answer.poses) == 12
+
+
+def test_the_presence_gate_leaves_out_who_is_not_there():
+    lights = [255, 100, 0] + [0] * 9
+    picture, detector = scene(TWELVE, lights), ListDetector(TWELVE[:3])
+    predictor = Predictor(LightNetwork())
+    # presence x joints: 1, 0.15 and 0.
+    assert len(predictor.predict(picture, DETECT, detector).poses) == 1
+    assert len(predictor.predict(picture, replace(DETECT, person_threshold=0.1), detector).poses) == 2
+    assert len(predictor.predict(picture, replace(DETECT, person_threshold=0.0), detector).poses) == 3
+    # A model that cannot tell whether anybody is there leaves that to the detector.
+    assert len(Predictor(LightNetwork(presence=False)).predict(picture, DETECT, detector).poses) == 3
+
+
+def test_a_picture_without_people_is_answered_with_nobody():
+    network, empty = LightNetwork(), np.zeros((300, 400, 3), np.uint8)
+    answer = Predictor(network).predict(empty, DETECT, ListDetector([]))
+    assert answer.poses == []
+    assert answer.detector is not None
+    assert network.batches == []
+    for detector in (None, ListDetector([]), ListDetector(TWELVE)):
+        answer = Predictor(network).predict(empty, PoseRequest(locate=Locate.WHOLE_IMAGE), detector)
+        assert answer.poses == []
+    assert default_person_threshold(network.manifest) == PERSON
+
+
+def test_auto_detects_where_there_is_a_detector():
+    picture = scene(TWELVE, LIGHTS)
+    predictor = Predictor(LightNetwork())
+    assert len(predictor.predict(picture, PoseRequest(), ListDetector(TWELVE)).poses) == 12
+    alone = predictor.predict(picture, PoseRequest())
+    assert len(alone.poses) == 1
+    assert alone.detector is None
+    with pytest.raises(NotSupported, match="no detector is loaded; give boxes"):
+        predictor.predict(picture, DETECT)
+
+
+def test_no_more_people_than_asked_for():
+    detector, request = ListDetector(TWELVE[::-1]), replace(DETECT, max_people=5)
+    network = LightNetwork()
+    answer = Predictor(network).predict(scene(TWELVE, LIGHTS), request, detector)
+    assert [pose.box for pose in answer.poses] == TWELVE[-5:]  # the detector's best, by their poses' scores
+    assert network.batches == [5]
+
+
+def test_the_whole_image_takes_the_detectors_best_box_where_it_is_more_certain():
+    small = Box(310, 20, 24, 24)  # too small for the windows' coarse look
+    picture, request = scene([small], [255]), PoseRequest(locate=Locate.WHOLE_IMAGE, person_threshold=0.0)
+    predictor = Predictor(LightNetwork())
+    detector = ListDetector([small, TWELVE[0]], [0.3, 0.1])
+    answer = predictor.predict(picture, request, detector)
+    assert len(answer.poses) == 1
+    assert answer.detector == detector.ref
+    assert detector.thresholds == [0.0]  # a doubtful box is good enough to be compared
+    assert box_iou(answer.poses[0].box, small) > 0.4
+    assert answer.poses[0].score == pytest.approx(1.0)
+    # A box without anybody loses against what the search finds.
+    person = Box(100, 50, 200, 200)
+    lost = predictor.predict(scene([person], [255]), request, ListDetector([Box(0, 250, 40, 40)]))
+    assert lost.poses[0].score > 0.9
+    assert lost.poses[0].score == predictor.predict(scene([person], [255]), request).poses[0].score
