@@ -9,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseglass_core.detector_manifest import OWN, DetectorManifest, manifest_kind, parse_detector_manifest
-from poseglass_core.geometry import Affine, Box, corner_affine, crop_affine, invert, transform, warp, whole_image
+from poseglass_core.geometry import Affine, corner_affine, crop_affine, invert, warp, whole_image
 from poseglass_core.manifest import ManifestError
 from poseglass_core.poses import ModelRef
 from poseglass_runtime.adapters import Adapter, Candidates, Tensor, adapter_of
+from poseglass_runtime.boxes import in_picture, suppressed
 from poseglass_runtime.engine import Engine, ModelError, Opened, engine_of, open_model
 from poseglass_runtime.outputs import Detections
 
 MOST = 300
 """Candidates that are looked at, the most certain ones: what a low threshold lets through costs no more than that."""
-
-LEAST_SIDE = 1.0
-"""Pixels of the picture; smaller boxes hold nobody."""
 
 
 class DetectorEngine:
@@ -59,7 +57,7 @@ class DetectorEngine:
         best = np.argsort(-scores, kind="stable")[:MOST]
         boxes, scores = boxes[best], np.clip(scores[best], 0, 1)
         kept = suppressed(boxes, self.manifest.overlap)
-        return _in_picture(boxes[kept], scores[kept], invert(to_input), (image.shape[0], image.shape[1]))
+        return in_picture(boxes[kept], scores[kept], invert(to_input), (image.shape[0], image.shape[1]))
 
     def run(self, picture: NDArray[np.uint8]) -> Candidates:
         """All candidates of a picture at the model's input size, [H, W, 3] RGB, however unlikely."""
@@ -72,36 +70,6 @@ class DetectorEngine:
         if self.manifest.adapter_settings.placement == "top-left":
             return corner_affine(width, height, self.manifest.input_size)
         return crop_affine(whole_image(width, height), self.manifest.input_size, 1.0)
-
-
-def suppressed(boxes: NDArray[np.float32], overlap: float) -> list[int]:
-    """Positions of the boxes that no better one overlaps by more than an IoU of `overlap`.
-
-    Args:
-        boxes: [K, 4] x1, y1, x2, y2, the best first.
-        overlap: 0 to 1.
-    """
-    wide = boxes.astype(np.float64)
-    areas = (wide[:, 2:] - wide[:, :2]).clip(0).prod(axis=1)
-    kept: list[int] = []
-    for i, box in enumerate(wide):
-        shared = np.minimum(box[2:], wide[kept, 2:]) - np.maximum(box[:2], wide[kept, :2])
-        both = shared.clip(0).prod(axis=1)
-        if not (both > overlap * (areas[i] + areas[kept] - both)).any():
-            kept.append(i)
-    return kept
-
-
-def _in_picture(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], to_image: Affine, size: tuple[int, int]
-) -> Detections:
-    """Boxes in input pixels as boxes in the picture, without those that lie outside it."""
-    edges = transform(to_image, boxes.reshape(-1, 2, 2) - 0.5) + 0.5  # affines are of pixel centres
-    inside = np.clip(edges, 0, np.array([size[1], size[0]], np.float64))
-    sides = inside[:, 1] - inside[:, 0]
-    kept = (sides >= LEAST_SIDE).all(axis=1)
-    found = [Box(*map(float, (*low, *side))) for low, side in zip(inside[kept, 0], sides[kept], strict=True)]
-    return Detections(found, scores[kept].astype(np.float32))
 
 
 def load_detector(path: str | Path, device: str = "auto", threads: int | None = None) -> DetectorEngine:

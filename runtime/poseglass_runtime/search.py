@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,23 +40,27 @@ def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], gues
         infer: runs the network.
         manifest: of that network.
         image: [height, width, 3] RGB, upright.
-        guess: where a detector would look. It wins as it is where nothing else is more convincing, and is refined
-            beside the windows.
+        guess: where a detector would look. Where that, refined or as it is, is convincing, the picture is not searched.
     """
     height, width = image.shape[:2]
     found, conviction = Box(0, 0, width, height), -1.0
-    guesses = [] if guess is None else [guess]
+    enough = CONVINCING * perfect_score(manifest)
     if guess is not None:
-        found, conviction = guess, float(person_scores(estimate(infer, manifest, image, guesses))[0])
+        estimates = estimate(infer, manifest, image, [guess])
+        found, conviction = guess, float(person_scores(estimates)[0])
+        box, score = _best_refined(infer, manifest, image, [_box_of(estimates, 0)])
+        if score > conviction:
+            found, conviction = box, score
+        if conviction >= enough:
+            return found
     for scales in LEVELS:
         windows = coarse_windows(height, width, scales)
         if not windows:
             break
-        box, score = _refine(infer, manifest, image, windows, guesses)
-        guesses = []
+        box, score = _refine(infer, manifest, image, windows)
         if score > conviction:
             found, conviction = box, score
-        if conviction >= CONVINCING * perfect_score(manifest):
+        if conviction >= enough:
             break
     return found
 
@@ -83,10 +88,8 @@ def _starts(length: float, side: float) -> list[float]:
     return [float(start) for start in np.linspace(0, length - side, count)]
 
 
-def _refine(
-    infer: Infer, manifest: Manifest, image: NDArray[np.uint8], windows: list[Box], guesses: list[Box]
-) -> tuple[Box, float]:
-    """The best person in some windows or guesses, its box drawn around its joints, and how convincing it is."""
+def _refine(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], windows: list[Box]) -> tuple[Box, float]:
+    """The best person in some windows, its box drawn around its joints, and how convincing it is."""
     estimates = estimate(infer, manifest, image, windows)
     boxes: list[Box] = []
     for i in np.argsort(-person_scores(estimates), kind="stable"):
@@ -95,7 +98,13 @@ def _refine(
             boxes.append(box)
         if len(boxes) == CANDIDATES:
             break
-    boxes += guesses
+    return _best_refined(infer, manifest, image, boxes)
+
+
+def _best_refined(
+    infer: Infer, manifest: Manifest, image: NDArray[np.uint8], boxes: Sequence[Box]
+) -> tuple[Box, float]:
+    """The most convincing of some boxes, drawn anew around the joints in them a few times."""
     for _ in range(REFINEMENTS):
         estimates = estimate(infer, manifest, image, boxes)
         boxes = [_box_of(estimates, i) for i in range(len(boxes))]

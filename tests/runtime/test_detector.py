@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from poseglass_core.detector_manifest import AdapterSettings, DetectorManifest
 from poseglass_core.geometry import Box
 from poseglass_runtime.adapters import adapter_of
-from poseglass_runtime.detector import DetectorEngine, load_detector, load_model, suppressed
+from poseglass_runtime.boxes import suppressed
+from poseglass_runtime.detector import DetectorEngine, load_detector, load_model
 from poseglass_runtime.engine import Engine, ModelError, load_engine
 
 PICTURE = np.zeros((100, 200, 3), np.uint8)

@@ -19,7 +19,7 @@ from poseglass_training.commands.detecting import split_scenes
 from poseglass_training.crops import Augmentation
 from poseglass_training.detection.checkpoint import DetectorCheckpoint, is_detector, load_detector_checkpoint
 from poseglass_training.detection.evaluation import Match, average_precision, false_alarms, match_picture
-from poseglass_training.detection.inference import boxes_in_picture, detector_of
+from poseglass_training.detection.inference import detector_of
 from poseglass_training.detection.loop import collate, take_trunk, train_detector
 from poseglass_training.detection.network import Detector, DetectorConfig, ServedDetector, boxes_of
 from poseglass_training.detection.presets import DETECTOR_PRESETS, DetectorPreset
@@ -96,13 +96,16 @@ def test_the_graph_answers_with_peaks_alone():
     assert found == TWO[0, :2].tolist()
 
 
-def test_boxes_come_back_to_the_picture_cut_at_its_edges_and_once():
-    boxes = np.array([[0, 0, 32, 32], [1, 1, 33, 33], [40, 40, 80, 80], [5, 5, 5, 9], [0, 0, 9, 9]], np.float32)
-    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.01], np.float32)
-    back = np.array([[2.0, 0, 0.5], [0, 2.0, 0.5]])  # twice the size: input edge e is picture edge 2 e
-    found, kept = boxes_in_picture(boxes, scores, back, (120, 140))
-    assert found == [Box(0, 0, 64, 64), Box(80, 80, 60, 40)]
-    assert kept.tolist() == pytest.approx([0.9, 0.7])
+def test_a_checkpoint_finds_people_in_the_picture_once_and_inside_it():
+    torch.manual_seed(0)
+    network = Detector(MICRO)
+    torch.nn.init.normal_(network.trunk.heads[0].weight, std=3.0)
+    picture = np.random.default_rng(0).integers(0, 256, (50, 80, 3), dtype=np.uint8)
+    boxes, scores = detector_of(DetectorCheckpoint(MICRO, network.state_dict()))(picture)
+    assert len(boxes) == len(scores) > 1
+    assert (np.diff(scores) <= 0).all()
+    assert (scores >= 0.02).all()
+    assert all(0 <= b.x < b.x + b.width <= 80 and 0 <= b.y < b.y + b.height <= 50 for b in boxes)
 
 
 @pytest.fixture
