@@ -114,7 +114,7 @@ def _runs(training: Mapping[str, Any]) -> list[str]:
         runs.insert(0, runs[0]["init"])
     rows = [
         (
-            run.get("preset", ""),
+            run.get("preset", "") + (f", stacks {run['stacks']}" if "stacks" in run else ""),
             run.get("seed", ""),
             f"{run.get('epoch', run.get('epochs', ''))} of {run.get('epochs', '')}",
             _dev(run.get("best_dev_pck")),

@@ -139,3 +139,18 @@ def test_rounded_weights_make_a_smaller_file_and_come_back_bit_for_bit(tmp_path,
     assert (tmp_path / "half.pt").stat().st_size < tiny_checkpoint_path.stat().st_size
     largest = max((rounded.weights[k] - v).abs().max().item() for k, v in checkpoint.weights.items() if v.dim() > 1)
     assert 0 < largest < 1e-2
+
+
+def test_the_first_stacks_answer_as_they_did_among_the_others():
+    two = random_checkpoint()
+    one = two.first_stacks(1)
+    assert one.config.stacks == 1
+    picture = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(one.network()(picture)[-1], two.network()(picture)[0])
+    assert one.training["stacks"] == "1 of 2"
+    assert two.first_stacks(2) is two
+    with pytest.raises(CheckpointError, match="3 stacks cannot be taken of this network, which has 2"):
+        two.first_stacks(3)
+    with pytest.raises(CheckpointError, match="is no stacked hourglass"):
+        random_checkpoint(kind="cnn").first_stacks(1)

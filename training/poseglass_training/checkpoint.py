@@ -13,7 +13,7 @@ from torch import Tensor
 
 from poseglass_core.calibration import Calibration
 from poseglass_core.skeleton import Skeleton
-from poseglass_training.networks import Config, Network, architecture, build, config_from_json
+from poseglass_training.networks import Config, HourglassConfig, Network, architecture, build, config_from_json
 from poseglass_training.networks.presence import Presence
 from poseglass_training.targets import LossName
 
@@ -71,6 +71,38 @@ class Checkpoint:
         """The same with its matrices rounded to half precision, which halves the file and costs no accuracy."""
         weights = {name: t.half().float() if t.dim() > 1 else t for name, t in self.weights.items()}
         return dataclasses.replace(self, weights=weights)
+
+    def first_stacks(self, count: int) -> Checkpoint:
+        """The network of the first stacks alone, which was trained as well: every stack has a loss of its own.
+
+        Args:
+            count: stacks to keep. What was fitted to the last stack (presence, calibration, smoothing) is left out.
+
+        Raises:
+            CheckpointError: it is no stacked hourglass, or has fewer stacks.
+        """
+        config = self.config
+        if not isinstance(config, HourglassConfig) or not 1 <= count <= config.stacks:
+            what = f"has {config.stacks}" if isinstance(config, HourglassConfig) else "is no stacked hourglass"
+            raise CheckpointError(f"{count} stacks cannot be taken of this network, which {what}")
+        if count == config.stacks:
+            return self
+        smaller = dataclasses.replace(config, stacks=count)
+        with torch.device("meta"):
+            kept = build(smaller).state_dict().keys()
+        weights = {name: tensor for name, tensor in self.weights.items() if name in kept}
+        training = {**self.training, "stacks": f"{count} of {config.stacks}"}
+        return dataclasses.replace(
+            self,
+            config=smaller,
+            weights=weights,
+            training=training,
+            evaluation=[],
+            presence={},
+            calibration=None,
+            smoothing=0.0,
+            resume={},
+        )
 
     def presence_network(self) -> Presence | None:
         """The network that tells crops with a person from others, ready to infer; None where there is none."""

@@ -173,6 +173,12 @@ def calibrate(
         ),
     ] = None,
     fix: Fix = None,
+    stacks: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Keep the first N hourglasses alone: a smaller network, trained as well."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.pt", help="Write here instead.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the crops.")] = 0,
 ) -> None:
@@ -188,6 +194,7 @@ def calibrate(
 
     try:
         loaded = load_checkpoint(checkpoint).rounded()
+        loaded = loaded if stacks is None else loaded.first_stacks(stacks)
         learn, select, _ = people(data, images, dev, fix or [])
         if learn.skeleton.joints != loaded.skeleton.joints:
             raise AnnotationError(f"{data}: has other joints than {checkpoint}")
