@@ -13,10 +13,14 @@ from poseglass_core.oks import without_duplicates
 from poseglass_core.poses import PoseRequest
 from poseglass_runtime.estimator import Estimates
 
-PERSON = 0.2
+PERSON = 0.26
 """Share of a perfect person's score from which a pose that was looked for is a person, where the request does not say.
 With calibrated scores: presence x the mean probability of the joints. A model without presence has no such default: its
 scores take it for granted that somebody is there."""
+
+CANDIDATE = 0.5
+"""Share of a detector's threshold from which a box is worth a look. Somebody in it is a person where box and pose
+together, as a product, are as certain as a box at the threshold with a pose at `PERSON`: one makes up for the other."""
 
 OVERLAP = 0.7
 """Object keypoint similarity from which two poses are one person, where the request does not say: joints that lie about
@@ -45,7 +49,13 @@ def default_person_threshold(manifest: Manifest) -> float:
     return PERSON * perfect_score(manifest) if "presence" in manifest.outputs else 0.0
 
 
-def people_among(estimates: Estimates, boxes: list[Box], manifest: Manifest, request: PoseRequest) -> list[int]:
+def people_among(
+    estimates: Estimates,
+    boxes: list[Box],
+    manifest: Manifest,
+    request: PoseRequest,
+    certainty: NDArray[np.floating] | None = None,
+) -> list[int]:
     """Positions of the poses that are people, the most certain first, each person once.
 
     Args:
@@ -53,10 +63,18 @@ def people_among(estimates: Estimates, boxes: list[Box], manifest: Manifest, req
         boxes: where they were looked for.
         manifest: of the pose model.
         request: its thresholds; the defaults are `default_person_threshold` and `OVERLAP`.
+        certainty: [P] of the boxes, a detector's score over its threshold; None: they are not in doubt.
     """
     scores = person_scores(estimates)
-    least = default_person_threshold(manifest) if request.person_threshold is None else request.person_threshold
-    present = [int(i) for i in np.flatnonzero(scores >= least)]
+    sure = np.ones(len(boxes)) if certainty is None else certainty
+    default = default_person_threshold(manifest)
+    if request.person_threshold is not None:
+        is_person = scores >= request.person_threshold
+    elif default:
+        is_person = scores * sure >= default
+    else:  # a pose that says nothing of it cannot make up for a doubtful box
+        is_person = sure >= 1
+    present = [int(i) for i in np.flatnonzero(is_person)]
     overlap = OVERLAP if request.overlap_threshold is None else request.overlap_threshold
     kept = without_duplicates(
         estimates.joints[present], scores[present], [boxes[i] for i in present], manifest.skeleton.sigmas, overlap

@@ -14,8 +14,8 @@ from poseglass_core.geometry import Box, box_around
 from poseglass_core.manifest import Manifest
 from poseglass_core.poses import Heatmaps, Locate, ModelRef, Pose, PoseRequest, Prediction, Timings
 from poseglass_runtime.estimator import Estimates, Infer, estimate
-from poseglass_runtime.outputs import Detections, Detector, Network
-from poseglass_runtime.people import people_among, person_scores
+from poseglass_runtime.outputs import Detector, Network
+from poseglass_runtime.people import CANDIDATE, people_among, person_scores
 from poseglass_runtime.search import find_person
 
 P = ParamSpec("P")
@@ -91,16 +91,15 @@ class Predictor:
         infer = clock.timed(self.network.run)
         if request.boxes:
             detector = None
-        detect = None if detector is None else clock.timed(detector.detect)
         whole = request.locate is Locate.WHOLE_IMAGE or (request.locate is Locate.AUTO and detector is None)
-        boxes = self._boxes(infer, detect, image, request, whole)
+        boxes, certainty = self._boxes(infer, detector, clock, image, request, whole)
         poses = []
         if boxes:
             estimates = estimate(infer, self.manifest, image, boxes, request.flip_test)
             chosen = list(range(len(boxes)))
             if not request.boxes:
                 boxes = [box_around(estimates.joints[0])] if whole else boxes
-                chosen = people_among(estimates, boxes, self.manifest, request)
+                chosen = people_among(estimates, boxes, self.manifest, request, certainty)
             poses = [self._pose(estimates, i, boxes[i], columns, request) for i in chosen]
         return Prediction(
             poses=poses,
@@ -114,23 +113,28 @@ class Predictor:
     def _boxes(
         self,
         infer: Infer,
-        detect: Callable[..., Detections] | None,
+        detector: Detector | None,
+        clock: _Clock,
         image: NDArray[np.uint8],
         request: PoseRequest,
         whole: bool,
-    ) -> list[Box]:
-        """Where to look; `whole`: for one person."""
+    ) -> tuple[list[Box], NDArray[np.floating] | None]:
+        """Where to look (`whole`: for one person), and how certain it is that somebody is there."""
         if request.boxes:
-            return list(request.boxes)
+            return list(request.boxes), None
+        detect = None if detector is None else clock.timed(detector.detect)
         if whole:
             # Any box will do for a guess: what is in it is compared with what the search finds.
             guesses = [] if detect is None else detect(image, threshold=0.0).boxes
-            return [find_person(infer, self.manifest, image, guesses[0] if guesses else None)]
-        if detect is None:
+            return [find_person(infer, self.manifest, image, guesses[0] if guesses else None)], None
+        if detector is None or detect is None:
             raise NotSupported(
                 "locate is DETECT, but no detector is loaded; give boxes, or use WHOLE_IMAGE for one person"
             )
-        return detect(image).boxes[: request.max_people]
+        threshold = detector.manifest.threshold
+        found = detect(image, threshold=CANDIDATE * threshold)
+        certainty = found.scores[: request.max_people] / np.maximum(threshold, 1e-6)
+        return found.boxes[: request.max_people], certainty
 
     def _columns(self, request: PoseRequest) -> list[int]:
         """Positions of the asked joints in the model's."""

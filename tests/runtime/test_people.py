@@ -14,7 +14,7 @@ from poseglass_core.manifest import Manifest
 from poseglass_core.poses import Locate, ModelRef, PoseRequest
 from poseglass_core.skeleton import LSP
 from poseglass_runtime.outputs import Detections, RawOutputs
-from poseglass_runtime.people import PERSON, default_person_threshold
+from poseglass_runtime.people import CANDIDATE, PERSON, default_person_threshold
 from poseglass_runtime.predictor import Predictor
 
 LAYOUT = np.stack([8 + 12 * (np.arange(14) % 5), 8 + 18 * (np.arange(14) // 5)], axis=1).astype(np.float32)
@@ -121,7 +121,7 @@ def test_nobody_is_answered_twice():
     answer = predictor.predict(picture, given, detector)
     assert [pose.box for pose in answer.poses] == boxes
     assert answer.detector is None
-    assert detector.thresholds == [None, None]
+    assert detector.thresholds == [CANDIDATE * 0.5] * 2
 
 
 def test_joints_that_were_not_asked_for_count_too():
@@ -131,15 +131,29 @@ def test_joints_that_were_not_asked_for_count_too():
 
 
 def test_the_presence_gate_leaves_out_who_is_not_there():
-    lights = [255, 100, 0] + [0] * 9
+    lights = [255, 90, 0] + [0] * 9
     picture, detector = scene(TWELVE, lights), ListDetector(TWELVE[:3])
     predictor = Predictor(LightNetwork())
-    # presence x joints: 1, 0.15 and 0.
+    # presence x joints: 1, 0.12 and 0.
     assert len(predictor.predict(picture, DETECT, detector).poses) == 1
     assert len(predictor.predict(picture, replace(DETECT, person_threshold=0.1), detector).poses) == 2
     assert len(predictor.predict(picture, replace(DETECT, person_threshold=0.0), detector).poses) == 3
     # A model that cannot tell whether anybody is there leaves that to the detector.
     assert len(Predictor(LightNetwork(presence=False)).predict(picture, DETECT, detector).poses) == 3
+
+
+def test_box_and_pose_make_up_for_each_other():
+    picture = scene(TWELVE, [255] * 3 + [150] * 3 + [110] * 3 + [0] * 3)  # presence x joints: 1, 0.35, 0.19 and 0
+    doubts = ListDetector(TWELVE, [0.9, 0.5, 0.26] * 4)  # of a threshold of 0.5: 1.8, 1 and 0.52
+    answer = Predictor(LightNetwork()).predict(picture, DETECT, doubts)
+    found = sorted(TWELVE.index(pose.box) for pose in answer.poses)
+    assert found == [0, 1, 2, 3, 4, 6]
+    # What a request says of people holds for what they score, whatever the boxes do.
+    asked = Predictor(LightNetwork()).predict(picture, replace(DETECT, person_threshold=0.3), doubts)
+    assert sorted(TWELVE.index(pose.box) for pose in asked.poses) == [0, 1, 2, 3, 4, 5]
+    # A model without presence leaves doubtful boxes out.
+    blind = Predictor(LightNetwork(presence=False)).predict(picture, DETECT, doubts)
+    assert sorted(TWELVE.index(pose.box) for pose in blind.poses) == [0, 1, 3, 4, 6, 7, 9, 10]
 
 
 def test_a_picture_without_people_is_answered_with_nobody():

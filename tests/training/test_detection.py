@@ -298,6 +298,12 @@ def test_the_command_trains_and_selects(scenes_file, figures_file, tmp_path):
     assert (out / "batch.png").stat().st_size > 1000
     found, scores = detector_of(checkpoint)(np.zeros((50, 80, 3), np.uint8))
     assert len(found) == len(scores)
+    other = tmp_path / "larger.pt"
+    command_ = ["calibrate-detector", str(out / "best.pt"), "--scenes", str(scenes_file), "--side", "128"]
+    result = CliRunner().invoke(app, [*command_, "--out", str(other)])
+    assert result.exit_code == 0, result.output
+    assert load_detector_checkpoint(other).config.input_size == (128, 128)
+    assert CliRunner().invoke(app, [*command_[:-1], "100"]).exit_code == 2  # no multiple of 16
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 2
     assert "holds a run already" in again.output

@@ -148,6 +148,41 @@ def train_detector(
     console.print(f"{out / 'best.pt'}: a box is a person from a score of {threshold:.2f}, chosen on dev")
 
 
+def calibrate_detector(
+    checkpoint: Annotated[Path, typer.Argument(metavar="FILE.pt", help="From `train-detector`.")],
+    scenes: Annotated[Path, typer.Option(metavar="COCO.json", help="The scenes that it was trained on.")],
+    side: Annotated[
+        int | None,
+        typer.Option(
+            min=64, metavar="PIXELS", help="Of the square pictures it will be given; default: as it was trained."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.pt", help="Write here instead.")] = None,
+) -> None:
+    """Choose the score from which a box is a person, on dev; for pictures of another size, where that is asked for.
+
+    In larger pictures people who are small in them are found more often, at the price of time. Weights are rounded to
+    half precision, which halves the file.
+    """
+    from poseglass_training.checkpoint import CheckpointError
+    from poseglass_training.detection.checkpoint import load_detector_checkpoint
+    from poseglass_training.detection.inference import detector_of
+    from poseglass_training.detection.selecting import choose_threshold
+
+    try:
+        loaded = load_detector_checkpoint(checkpoint).rounded()
+        if side is not None:
+            loaded = replace(loaded, config=replace(loaded.config, input_size=(side, side)))
+        _, dev, _ = split_scenes(load_scenes(scenes, smallest=0))
+        loaded = replace(loaded, threshold=choose_threshold(detector_of(loaded), dev))
+    except (AnnotationError, CheckpointError, ValueError) as error:
+        raise refusal("calibrate-detector", str(error)) from None
+    target = out or checkpoint
+    loaded.save(target)
+    size = loaded.config.input_size[0]
+    typer.echo(f"{target}: a box is a person from a score of {loaded.threshold:.2f}, chosen on dev, at {size} pixels")
+
+
 def evaluate_detector(
     model: Annotated[str, typer.Argument(metavar="NAME|FILE.onnx", help="Shipped detector or file.")],
     scenes: Annotated[
