@@ -15,6 +15,9 @@ from poseglass_training.scenes import Scene
 ALARMS = 0.05
 """Share of the pictures without people in which somebody may be seen."""
 
+MARGIN = 0.01
+"""Over the score that is not to be a person."""
+
 LOWEST, HIGHEST = 0.1, 0.7
 
 UNKNOWN = 0.3
@@ -35,7 +38,10 @@ def dev_row(detect: Detect, scenes: Sequence[Scene], pasted: tuple[KeypointData,
 
 
 def choose_threshold(detect: Detect, scenes: Sequence[Scene]) -> float:
-    """The lowest threshold, within bounds, at which few enough pictures without people show somebody.
+    """The lowest threshold, within bounds, at which few enough pictures without people should show somebody.
+
+    It is the conformal quantile: the scores of a new picture are as likely to rank anywhere among those of dev, so with
+    few pictures to go by the threshold lies above all of them.
 
     Args:
         detect: the detector.
@@ -44,4 +50,5 @@ def choose_threshold(detect: Detect, scenes: Sequence[Scene]) -> float:
     tops = top_scores(detect, scenes)
     if not len(tops):
         return UNKNOWN
-    return round(float(np.clip(np.quantile(tops, 1 - ALARMS) + 0.01, LOWEST, HIGHEST)), 2)
+    rank = min(math.ceil((len(tops) + 1) * (1 - ALARMS)), len(tops))
+    return round(float(np.clip(np.sort(tops)[rank - 1] + MARGIN, LOWEST, HIGHEST)), 2)
