@@ -23,7 +23,7 @@ PRESENCE_EPOCHS, PRESENCE_BATCH = 60, 256
 ROUNDS, TRIAL_EPOCHS, STEP, KEPT_ASIDE = 6, 20, 8.0, 4
 """Of weighing the groups: trial fits, their length, how far an error moves a weight, and one crop in so many aside."""
 
-PEOPLE_EVERY, SCENE_CROPS = 6, 10
+PEOPLE_EVERY, SCENE_CROPS = 6, 6
 """Labelled pictures taken, one in so many; crops of either kind from each COCO picture."""
 
 
