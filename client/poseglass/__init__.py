@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from poseglass.local import LocalPredictor
     from poseglass.options import PredictOptions
     from poseglass.pictures import heatmap_sheet, read_picture, save_picture
+    from poseglass.video.results import Results, load
+    from poseglass.video.table import PoseTable
     from poseglass_core.drawing import contact_sheet, draw_poses, overlay_heatmap
     from poseglass_core.geometry import Box
     from poseglass_core.poses import Heatmaps, Joint, Locate, ModelRef, Pose, Prediction, Timings
@@ -66,9 +68,11 @@ __all__ = [
     "PermissionDenied",
     "Pose",
     "PoseClient",
+    "PoseTable",
     "PoseglassError",
     "PredictOptions",
     "Prediction",
+    "Results",
     "ServerError",
     "Skeleton",
     "Timings",
@@ -79,6 +83,7 @@ __all__ = [
     "contact_sheet",
     "draw_poses",
     "heatmap_sheet",
+    "load",
     "overlay_heatmap",
     "read_picture",
     "save_picture",
@@ -90,11 +95,13 @@ _WHERE = {
     "LocalPredictor": "poseglass.local",
     "ModelInfo": "poseglass.convert",
     "PoseClient": "poseglass.client",
+    "PoseTable": "poseglass.video.table",
     "PredictOptions": "poseglass.options",
     "Skeleton": "poseglass_core.skeleton",
     **dict.fromkeys(
         ["Heatmaps", "Joint", "Locate", "ModelRef", "Pose", "Prediction", "Timings"], "poseglass_core.poses"
     ),
+    **dict.fromkeys(["Results", "load"], "poseglass.video.results"),
     **dict.fromkeys(["contact_sheet", "draw_poses", "overlay_heatmap"], "poseglass_core.drawing"),
     **dict.fromkeys(["heatmap_sheet", "read_picture", "save_picture"], "poseglass.pictures"),
 }

@@ -32,6 +32,8 @@ class Row:
 
 COMMANDS = {
     "predict": Row("poseglass.commands.predict", "predict", "cpu", "Find the poses in pictures."),
+    "video": Row("poseglass.commands.video", "video", "video", "Find the poses in videos, to their end."),
+    "convert": Row("poseglass.commands.convert", "convert", "video", "Write a video's results in another format."),
     "inspect": Row("poseglass.commands.inspection", "inspect", "cpu", "Show what a network sees in a picture."),
     "serve": Row("poseglass_server.commands", "serve", "cpu", "Serve models over gRPC."),
     "models": Row("poseglass.commands.service", "models", "cpu", "List the shipped models, or a server's."),
@@ -43,6 +45,9 @@ COMMANDS = {
     "train": Row("poseglass_training.commands", "train", "training", "Train a network on annotated pictures."),
     "train-detector": Row(
         "poseglass_training.commands", "train_detector", "training", "Train a network that finds people."
+    ),
+    "calibrate-detector": Row(
+        "poseglass_training.commands", "calibrate_detector", "training", "Choose what score of a box is a person."
     ),
     "calibrate": Row(
         "poseglass_training.commands", "calibrate", "training", "Make a checkpoint's scores probabilities."

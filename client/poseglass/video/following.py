@@ -1,0 +1,248 @@
+"""People followed from frame to frame inside one segment: where to look next, and when to look anew.
+
+A frame is looked at where the people were `LAG` frames before, so that `LAG` frames are always under way; what follows
+from a frame is decided by frame numbers alone, never by which answer comes first. Joints are rounded before anything
+uses them, so that whatever computed them, the crop that follows is the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseglass.errors import InvalidRequest
+from poseglass.video.columns import round_joints
+from poseglass_core.geometry import Box, box_around, box_iou
+from poseglass_core.oks import COMMON_SIGMA, SEGMENT_SHARE, object_keypoint_similarity
+from poseglass_core.poses import Pose
+
+LAG = 2
+"""Frames under way at once: as many as keep two processors, or a server and the way to it, busy. At 30 frames a second
+nobody gets far in two of them."""
+
+SAME_JOINTS = 0.5
+"""Object keypoint similarity from which two poses are one person's."""
+
+SAME_BOX = 0.75
+"""Intersection over union of the boxes around two poses from which they are one person's, whatever the joints say: left
+and right may have been exchanged."""
+
+SMALLEST_BOX = 8.0
+"""Pixels; least side of a box to look at next."""
+
+
+class Ask(Protocol):
+    """Finds poses in a frame: in this process, on a server, or as a test pleases. Called from several threads."""
+
+    def __call__(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[Pose]:
+        """Poses of people.
+
+        Args:
+            image: [height, width, 3] RGB, upright.
+            boxes: where people are, a pose each, in this order, however unlikely; none: look for people anywhere.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FollowSettings:
+    """When to look anew, and whom to believe.
+
+    Attributes:
+        detect_every: frames after which people are looked for anew, although all are followed.
+        search_every: likewise where nobody is followed.
+        keep: least score of somebody who is followed; below it the person is lost, and looked for in that same frame.
+        joint_threshold: joints below it are left out of the rows (they guide the next crop all the same).
+
+    Raises:
+        InvalidRequest: a setting that cannot be; the message names the option.
+    """
+
+    detect_every: int = 25
+    search_every: int = 1
+    keep: float = 0.2
+    joint_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("detect_every", "search_every"):
+            if getattr(self, name) < 1:
+                option = "--" + name.replace("_", "-")
+                raise InvalidRequest(option, f"must be a whole number of at least 1, not {getattr(self, name)}")
+        for name, option in (("keep", "--person-threshold"), ("joint_threshold", "--joint-threshold")):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidRequest(option, f"must be a number from 0 to 1, not {getattr(self, name):g}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that rows depend on."""
+        return {
+            "lag": LAG,
+            "detect_every": self.detect_every,
+            "search_every": self.search_every,
+            "keep": self.keep,
+            "joint_threshold": self.joint_threshold,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one frame is to be looked at.
+
+    Attributes:
+        number: of the frame in its segment, from 0.
+        anew: look for people anywhere too.
+        boxes: by slot, of those who are followed.
+    """
+
+    number: int
+    anew: bool
+    boxes: dict[int, Box]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found in one frame.
+
+    Attributes:
+        followed: by slot, those who were there.
+        fresh: whoever else was found.
+        anew: whether people were looked for anywhere.
+    """
+
+    followed: dict[int, Pose]
+    fresh: tuple[Pose, ...]
+    anew: bool
+
+    @property
+    def poses(self) -> list[Pose]:
+        """Everybody."""
+        return [*self.followed.values(), *self.fresh]
+
+
+def look(ask: Ask, image: NDArray[np.uint8], plan: Plan, settings: FollowSettings) -> Seen:
+    """Look at one frame; needs nothing but its plan, so that frames can be looked at side by side.
+
+    Args:
+        ask: finds poses.
+        image: [height, width, 3] RGB, upright.
+        plan: where to look.
+        settings: whom to believe.
+    """
+    followed: dict[int, Pose] = {}
+    if plan.boxes:
+        poses = [settled(pose) for pose in ask(image, list(plan.boxes.values()))]
+        slots = list(plan.boxes)
+        # Where two crops have slid onto one person, the more certain pose stays.
+        for i in sorted(range(len(poses)), key=lambda i: (-poses[i].score, slots[i])):
+            if poses[i].score >= settings.keep and not any(alike(poses[i], other) for other in followed.values()):
+                followed[slots[i]] = poses[i]
+    anew = plan.anew or len(followed) < len(plan.boxes)
+    fresh: list[Pose] = []
+    if anew:
+        for pose in map(settled, ask(image, ())):
+            if not any(alike(pose, other) for other in [*followed.values(), *fresh]):
+                fresh.append(pose)
+    return Seen(dict(sorted(followed.items())), tuple(fresh), anew)
+
+
+class Follower:
+    """Who is followed in one segment. Plans and answers strictly alternate in the order of frames.
+
+    Args:
+        settings: when to look anew.
+    """
+
+    def __init__(self, settings: FollowSettings) -> None:
+        self._settings = settings
+        self._people: dict[int, Pose] = {}
+        self._next_slot = self._next_frame = 0
+        self._last_anew: int | None = None
+        self._under_way: deque[Plan] = deque()
+
+    def ready(self) -> bool:
+        """Whether the next frame can be planned: what it depends on has been taken in.
+
+        Those who are found by a look anew are followed at once, so a frame that does not itself look waits for it.
+        """
+        waiting = self._under_way
+        return len(waiting) < LAG and not (waiting and waiting[-1].anew and not self._due())
+
+    def plan(self) -> Plan:
+        """How to look at the next frame."""
+        boxes = {slot: next_box(pose) for slot, pose in self._people.items()}
+        plan = Plan(self._next_frame, self._due(), boxes)
+        if plan.anew:
+            self._last_anew = plan.number
+        self._next_frame += 1
+        self._under_way.append(plan)
+        return plan
+
+    def take(self, seen: Seen) -> None:
+        """Learn from the oldest planned frame."""
+        plan = self._under_way.popleft()
+        if seen.anew:
+            self._last_anew = max(self._last_anew or 0, plan.number)
+        for slot in plan.boxes:
+            if slot not in seen.followed:
+                self._people.pop(slot, None)
+        newcomers = list(seen.fresh)
+        for slot, pose in seen.followed.items():
+            if slot in self._people:
+                self._people[slot] = pose
+            else:  # lost in the frame before, when this one was already under way
+                newcomers.append(pose)
+        for pose in newcomers:
+            known = next((slot for slot, other in self._people.items() if alike(pose, other)), None)
+            if known is None:
+                known, self._next_slot = self._next_slot, self._next_slot + 1
+            self._people[known] = pose
+
+    def _due(self) -> bool:
+        """Whether the next frame looks anew, as far as is known."""
+        if self._last_anew is None:
+            return True
+        every = self._settings.detect_every if self._people else self._settings.search_every
+        return self._next_frame - self._last_anew >= every
+
+
+def settled(pose: Pose) -> Pose:
+    """A pose as everything after it sees it: joints rounded to 1/64 pixel, its box drawn around them."""
+    rounded = replace(pose, points=round_joints(pose.points))
+    return replace(rounded, box=next_box(rounded)) if len(pose.points) else rounded
+
+
+def next_box(pose: Pose) -> Box:
+    """Where to look next: the box around a person's joints, less those that are mere guesses."""
+    if not len(pose.points):
+        return pose.box
+    return box_around(pose.points[pose.scores >= 0.5 * np.median(pose.scores)].astype(np.float64), minimum=SMALLEST_BOX)
+
+
+def alike(one: Pose, other: Pose) -> bool:
+    """Whether two poses of a frame, or of two frames close to each other, are one person's."""
+    if box_iou(one.box, other.box) >= SAME_BOX:
+        return True
+    if one.names != other.names or not one.names:
+        return False
+    joints = one.skeleton.joints
+    all_sigmas = dict(zip(joints, one.skeleton.sigmas or [COMMON_SIGMA] * len(joints), strict=True))
+    area = SEGMENT_SHARE * (one.box.width * one.box.height + other.box.width * other.box.height) / 2
+    similarity = object_keypoint_similarity(
+        one.points[None],
+        other.points[None],
+        np.ones((1, len(one.names)), bool),
+        np.array([area]),
+        np.array([all_sigmas[name] for name in one.names]),
+    )
+    return bool(similarity[0] >= SAME_JOINTS)
+
+
+def visible(pose: Pose, settings: FollowSettings) -> Pose:
+    """A pose as it is written: without the joints under the threshold."""
+    kept = pose.scores >= settings.joint_threshold
+    names = tuple(name for name, here in zip(pose.names, kept, strict=True) if here)
+    return pose if kept.all() else replace(pose, names=names, points=pose.points[kept], scores=pose.scores[kept])

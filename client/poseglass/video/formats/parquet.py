@@ -1,0 +1,51 @@
+"""Parquet: the default. Columns as in `flat`, their meaning in each field's metadata, the header in the schema's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from poseglass.video.formats.flat import describe, from_columns, parse_about, to_about, to_columns
+from poseglass.video.table import PoseTable
+from poseglass.video.whole import package, whole_file
+
+KEY = b"poseglass"
+"""Of the header in the schema's metadata: JSON with `format`, `skeleton` and `header`."""
+
+ROWS = 50_000
+"""Of a row group."""
+
+
+def to_arrow(table: PoseTable) -> Any:
+    """A `pyarrow.Table`; what is NaN in the table is null.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    arrow = package("pyarrow", "writing Parquet")
+    columns = to_columns(table)
+    arrays = [arrow.array(values, from_pandas=True) for values in columns.values()]
+    fields = [
+        arrow.field(name, array.type, metadata={"description": describe(name)})
+        for name, array in zip(columns, arrays, strict=True)
+    ]
+    about = json.dumps(to_about(table)).encode()
+    return arrow.Table.from_arrays(arrays, schema=arrow.schema(fields, metadata={KEY: about}))
+
+
+def write(table: PoseTable, path: Path) -> None:
+    """Write the file."""
+    parquet = package("pyarrow.parquet", "writing Parquet")
+    with whole_file(path) as temporary:
+        parquet.write_table(to_arrow(table), temporary, compression="zstd", row_group_size=ROWS)
+
+
+def read(path: Path) -> PoseTable:
+    """Read the file; one of other origin too, if its columns are named as ours."""
+    parquet = package("pyarrow.parquet", "reading Parquet")
+    with path.open("rb") as file:  # pyarrow would take a path for a data set, and its folders' names for columns
+        found = parquet.read_table(file)
+    about = (found.schema.metadata or {}).get(KEY)
+    columns = {name: found[name].to_numpy() for name in found.column_names}
+    return from_columns(columns, None if about is None else parse_about(about))
