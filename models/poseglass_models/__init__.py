@@ -34,7 +34,8 @@ def path(name: str, suffix: str = ".onnx") -> Path:
     file = FOLDER / f"{name}{suffix}"
     shipped = [*names(), *filter(None, [detector()])]
     if name in shipped and not file.is_file():
-        raise FileNotFoundError(f"the {suffix} file of {name!r} is not part of this installation")
+        others = ", ".join(sorted(other.stem for other in FOLDER.glob(f"*{suffix}"))) or "none"
+        raise FileNotFoundError(f"the {suffix} file of {name!r} is not part of this installation; it has: {others}")
     if name not in shipped:
         raise FileNotFoundError(f"no shipped model is called {name!r}; there are: {', '.join(shipped)}")
     return file
