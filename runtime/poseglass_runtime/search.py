@@ -32,6 +32,9 @@ REFINEMENTS = 2
 CONVINCING = 0.5
 """Mean joint score, as a share of a perfect joint's, at which the search ends."""
 
+CERTAIN = 0.7
+"""Likewise of what a detector's best box holds, at which there is no search at all: it was looked at only there."""
+
 
 def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], guess: Box | None = None) -> Box:
     """The box of the most convincing person in a picture.
@@ -51,7 +54,7 @@ def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], gues
         box, score = _best_refined(infer, manifest, image, [_box_of(estimates, 0)])
         if score > conviction:
             found, conviction = box, score
-        if conviction >= enough:
+        if conviction >= CERTAIN * perfect_score(manifest):
             return found
     for scales in LEVELS:
         windows = coarse_windows(height, width, scales)

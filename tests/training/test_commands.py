@@ -217,7 +217,10 @@ def test_a_run_that_diverges_fails(poseglass, tmp_path, monkeypatch, micro_prese
     [
         (["--preset", "nope", "--data", "synthetic"], "no preset is called 'nope'; there are: hourglass-s,"),
         (["--preset", "micro", "--data", "synthetic", "--init", "gone.pt"], "gone.pt: no such file"),
-        (["--preset", "micro", "--data", "synthetic", "--init", "cnn"], "are of a cnn, but the preset is a hourglass"),
+        (
+            ["--preset", "cnn", "--data", "synthetic", "--init", "hourglass-m"],
+            "are of a hourglass, but the preset is a cnn",
+        ),
         (["--preset", "micro", "--data", "gone.json"], "gone.json: no such annotation file"),
         (["--preset", "micro", "--data", "synthetic", "--images", "."], "leave out --images, --dev and --fix"),
         (["--preset", "micro", "--data", "synthetic", "--resume"], "there is no run to resume"),
