@@ -15,6 +15,11 @@ from poseglass_core.errors import InvalidInput
 from poseglass_core.geometry import Affine, Box
 from poseglass_core.skeleton import Skeleton
 
+PERSON = 0.2
+"""Share of a perfect person's score from which a pose that was looked for is a person, where the request does not say.
+With calibrated scores: presence x the mean probability of the joints. A model without presence has no such default: its
+scores take it for granted that somebody is there."""
+
 
 class Joint(NamedTuple):
     """One joint: name, pixel centre in the upright image, and score as the model's manifest defines it."""

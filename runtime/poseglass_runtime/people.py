@@ -10,13 +10,8 @@ from numpy.typing import NDArray
 from poseglass_core.geometry import Box
 from poseglass_core.manifest import Manifest
 from poseglass_core.oks import without_duplicates
-from poseglass_core.poses import PoseRequest
+from poseglass_core.poses import PERSON, PoseRequest
 from poseglass_runtime.estimator import Estimates
-
-PERSON = 0.2
-"""Share of a perfect person's score from which a pose that was looked for is a person, where the request does not say.
-With calibrated scores: presence x the mean probability of the joints. A model without presence has no such default: its
-scores take it for granted that somebody is there."""
 
 CANDIDATE = 0.4
 """Share of a detector's threshold from which a box is worth a look. Somebody in it is a person where box and pose

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mediapipe_peer
 from poseglass_core.geometry import Box
 from poseglass_core.metrics import LIMB_JOINTS
 from poseglass_core.poses import Locate, ModelRef, Pose, PoseRequest, Prediction, Timings
@@ -28,6 +29,7 @@ FAKE = '''
 """Joint i of PoseLandmark is a dot of red 7 * (i + 1) in full green; prints what no answer may be mixed with."""
 from enum import IntEnum
 from types import SimpleNamespace
+import mediapipe_peer
 import numpy as np
 
 __version__ = "fake"
@@ -135,7 +137,7 @@ def test_where_it_finds_nobody_the_other_boxes_keep_their_poses(fake_mediapipe, 
 def test_padding_is_what_the_crop_has_around_the_box(data):
     person = data.people[0]
     for padding, side in ((1.25, 129), (2.0, 206)):
-        crop, to_image = script.cut(picture_of(person), person.box, padding)
+        crop, to_image = mediapipe_peer.cut(picture_of(person), person.box, padding)
         assert crop.shape == (side, side, 3)
         centre = to_image @ [(side - 1) / 2, (side - 1) / 2, 1]
         assert centre == pytest.approx(np.array(person.box.centre) - 0.5)

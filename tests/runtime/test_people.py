@@ -11,10 +11,10 @@ from poseglass_core.detector_manifest import DetectorManifest
 from poseglass_core.errors import NotSupported
 from poseglass_core.geometry import Box, box_iou
 from poseglass_core.manifest import Manifest
-from poseglass_core.poses import Locate, ModelRef, PoseRequest
+from poseglass_core.poses import PERSON, Locate, ModelRef, PoseRequest
 from poseglass_core.skeleton import LSP
 from poseglass_runtime.outputs import Detections, RawOutputs
-from poseglass_runtime.people import CANDIDATE, PERSON, default_person_threshold
+from poseglass_runtime.people import CANDIDATE, default_person_threshold
 from poseglass_runtime.predictor import Predictor
 
 LAYOUT = np.stack([8 + 12 * (np.arange(14) % 5), 8 + 18 * (np.arange(14) // 5)], axis=1).astype(np.float32)

@@ -206,15 +206,15 @@ def _empty_window(rng: np.random.Generator, image: NDArray[np.uint8], scene: Sce
         side = float(np.exp(rng.uniform(np.log(32), np.log(1.1 * max(height, width)))))
         x, y = (rng.uniform(*sorted((-0.15 * side, length - 0.85 * side))) for length in (width, height))
         window = Box(float(x), float(y), side, side)
-        if _overlap(window, whole_image(width, height)) < 0.6 * side**2:
+        if shared_area(window, whole_image(width, height)) < 0.6 * side**2:
             continue
-        shared = [(_overlap(window, box), box.width * box.height) for box in taken]
+        shared = [(shared_area(window, box), box.width * box.height) for box in taken]
         if all(area < TOUCHING * own and area < TOUCHING * side**2 for area, own in shared):
             return window
     return None
 
 
-def _overlap(a: Box, b: Box) -> float:
+def shared_area(a: Box, b: Box) -> float:
     """Area that two upright boxes share."""
     width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
     height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)

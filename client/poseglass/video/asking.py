@@ -24,15 +24,12 @@ from poseglass.local import LocalPredictor
 from poseglass.options import PredictOptions
 from poseglass.video.regions import cut, encoded, moved
 from poseglass_core.geometry import Box
-from poseglass_core.poses import Locate, ModelRef, Pose, Prediction
+from poseglass_core.poses import PERSON, Locate, ModelRef, Pose, Prediction
 from poseglass_core.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from poseglass.client import PoseClient
     from poseglass.convert import ModelInfo
-
-PERSON = 0.2
-"""Share of a perfect person's score from which somebody is a person, as in the runtime, where nothing else is said."""
 
 PATIENCE = 120.0
 """Seconds for which a server that is busy, or away, is asked again before a video is given up."""

@@ -13,7 +13,7 @@ from poseglass_core.geometry import Box, box_iou
 from poseglass_runtime.images import decode_image
 from poseglass_training.annotations import KeypointData
 from poseglass_training.pasting import Pasting
-from poseglass_training.scenes import Scene, read_picture
+from poseglass_training.scenes import Scene, read_picture, shared_area
 
 Detect = Callable[[NDArray[np.uint8]], tuple[list[Box], NDArray[np.float32]]]
 """A picture [height, width, 3] RGB -> boxes in its pixels and their scores, without a threshold."""
@@ -106,7 +106,7 @@ def match_picture(
             hit[rank], ignored[rank] = best, best not in wanted
         else:
             ignored[rank] = boxes[i].width * boxes[i].height < least or any(
-                _inside(boxes[i], region) >= IOU for region in ignore
+                shared_area(boxes[i], region) >= IOU * boxes[i].width * boxes[i].height for region in ignore
             )
     return Match(np.asarray(scores, np.float64)[order], hit, ignored, len(wanted))
 
@@ -190,10 +190,3 @@ def main_person_found(
     draws = rate[rng.integers(len(rate), size=(RESAMPLES, len(rate)))].mean(axis=1)
     low, high = np.percentile(draws, [2.5, 97.5])
     return 100 * float(rate.mean()), (round(100 * float(low), 2), round(100 * float(high), 2))
-
-
-def _inside(box: Box, region: Box) -> float:
-    """Share of a box that lies in a region."""
-    width = min(box.x + box.width, region.x + region.width) - max(box.x, region.x)
-    height = min(box.y + box.height, region.y + region.height) - max(box.y, region.y)
-    return max(width, 0.0) * max(height, 0.0) / (box.width * box.height)
