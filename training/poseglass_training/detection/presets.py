@@ -49,6 +49,8 @@ class DetectorPreset:
 DETECTOR_PRESETS: dict[str, DetectorPreset] = {
     # 2.19 GMAC at 256 px: the trunk of `hourglass-s`, whose weights it begins from.
     "person": DetectorPreset(DetectorConfig(features=128, extra=HOURGLASS_S.extra), epochs=3),
+    # The same from weights that know something already (--init).
+    "person-continue": DetectorPreset(DetectorConfig(features=128, extra=HOURGLASS_S.extra), epochs=5),
     # 4.93 GMAC at 384 px, where people who are small in the picture are large enough: from the weights of the former.
     "person-fine": DetectorPreset(
         DetectorConfig(features=128, extra=HOURGLASS_S.extra, input_size=(384, 384)),

@@ -24,7 +24,7 @@ CLEAR = 0.15
 class DetectionScenes:
     """Training pictures, each a function of (seed, epoch, index).
 
-    A third shows a picture of everybody labelled, or four of them; a sixth a labelled person's own picture, of which
+    Three in ten show a picture of everybody labelled, or four of them; as many a labelled person's own picture, of which
     only the person is known; the rest shows people cut out of such pictures on pictures without anybody, among pieces
     of other pictures without anybody, so that an edge alone is no sign of a person.
 
@@ -64,11 +64,11 @@ class DetectionScenes:
         rng = np.random.default_rng((self.seed, epoch, index))
         canvas = Canvas(size)
         kind = rng.random()
-        if kind < 0.25:
+        if kind < 0.2:
             self._scene(rng, canvas)
-        elif kind < 0.4:
+        elif kind < 0.3:
             self._mosaic(rng, canvas)
-        elif kind < 0.55 and self.people:
+        elif kind < 0.6 and self.people:
             self._portrait(rng, canvas)
         else:
             self._pasted(rng, canvas)
