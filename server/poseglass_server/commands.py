@@ -16,13 +16,21 @@ import typer
 
 import poseglass_models
 from poseglass_runtime.detector import DetectorEngine, load_detector
-from poseglass_runtime.engine import Engine, ModelError, load_engine
+from poseglass_runtime.engine import MAX_BATCH, Engine, ModelError, load_engine
 from poseglass_runtime.images import DEFAULT_MAX_PIXELS, MOST_PIXELS
-from poseglass_runtime.predictor import Predictor
+from poseglass_runtime.threads import available_threads
+from poseglass_server.batcher import Runners
 from poseglass_server.limits import DEFAULT_MAX_MESSAGE_MB, Limits
 from poseglass_server.models import Models
+from poseglass_server.pipeline import DEFAULT_QUEUE
+from poseglass_server.served import MOST, DetectorModel, PoseModel
 from poseglass_server.server import DEFAULT_GRACE_S, DEFAULT_PORT, AddressError
 from poseglass_server.server import serve as serve_models
+
+DEFAULT_PARALLEL = 1
+
+WORKERS_A_THREAD = 4
+"""Pictures worked on an inference thread: some decode while the others' crops wait for a batch."""
 
 Loaded = TypeVar("Loaded", Engine, DetectorEngine)
 
@@ -45,8 +53,18 @@ def serve(
         str, typer.Option(help="auto, cpu, cuda or cuda:N; what is demanded and missing is an error.")
     ] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Inference threads; default: what affinity and cgroup quota allow.")
+        int | None, typer.Option(min=1, help="Inference threads in all; default: what affinity and quota allow.")
     ] = None,
+    parallel: Annotated[
+        int, typer.Option(min=1, help="Batches that run at once; they share the threads.")
+    ] = DEFAULT_PARALLEL,
+    max_batch: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Crops a batch.")] = MOST,
+    batch_delay_ms: Annotated[
+        float, typer.Option(min=0, max=1000, help="How long a crop may wait for others; 0: not at all.")
+    ] = 0.0,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Pictures that may wait; what comes then is told when to come again.")
+    ] = DEFAULT_QUEUE,
     max_message_mb: Annotated[
         int, typer.Option(min=1, max=1023, help="Largest message in MiB, both ways; set it on the client too.")
     ] = DEFAULT_MAX_MESSAGE_MB,
@@ -66,22 +84,29 @@ def serve(
     try:
         if detector and no_detector:
             raise ModelError("--detector and --no-detector exclude each other; leave one out")
-        engines = _load(load_engine, model or _shipped(), device, threads)
+        each = max((threads or available_threads()[0]) // parallel, 1)
+        engines = _load(load_engine, model or _shipped(), device, each)
         finders = [] if no_detector else detector or list(filter(None, [poseglass_models.detector()]))
-        detectors = _load(load_detector, finders, device, threads)
-        models = Models([Predictor(engine) for engine in engines], detectors)
+        detectors = _load(load_detector, finders, device, each)
+        runners = Runners(parallel)
+        models = Models(
+            [PoseModel(engine, runners, max_batch, batch_delay_ms / 1e3) for engine in engines],
+            [DetectorModel(finder, runners) for finder in detectors],
+        )
     except (ModelError, FileNotFoundError, ValueError) as error:
         raise _refusal(error) from None
     try:
         asyncio.run(
             serve_models(
                 models,
+                runners,
                 host,
                 port,
                 Limits(max_message_mb=max_message_mb, max_pixels=max_pixels, max_boxes=max_boxes),
-                workers=engines[0].threads,
+                workers=max(WORKERS_A_THREAD * each * parallel, 2 * max_batch),
+                queue=queue,
                 grace=grace,
-                ready=lambda bound: typer.echo(_ready_line(host, bound, models, engines[0].threads)),
+                ready=lambda bound: typer.echo(_ready_line(host, bound, models, each * parallel)),
             )
         )
     except AddressError as error:

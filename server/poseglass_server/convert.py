@@ -15,8 +15,7 @@ from poseglass_core.manifest import Manifest
 from poseglass_core.poses import Heatmaps, Locate, ModelRef, Pose, PoseRequest, Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_runtime.images import decode_image, raw_image
-from poseglass_runtime.outputs import Detector
-from poseglass_server.models import PosePredictor
+from poseglass_server.served import DetectorModel, PoseModel
 
 ReadImage = Callable[[], NDArray[np.uint8]]
 """Decodes a picture to upright RGB [height, width, 3]; InvalidInput where it cannot."""
@@ -189,7 +188,7 @@ def _ref(ref: ModelRef) -> pb.ModelRef:
     return pb.ModelRef(name=ref.name, version=ref.version, sha256=ref.sha256)
 
 
-def to_detector(detector: Detector, is_default: bool) -> pb.Model:
+def to_detector(detector: DetectorModel, is_default: bool) -> pb.Model:
     """A loaded detector's description."""
     manifest = detector.manifest
     return pb.Model(
@@ -202,11 +201,11 @@ def to_detector(detector: Detector, is_default: bool) -> pb.Model:
     )
 
 
-def to_model(predictor: PosePredictor, is_default: bool) -> pb.Model:
+def to_model(model: PoseModel, is_default: bool) -> pb.Model:
     """A loaded pose model's description."""
-    manifest = predictor.manifest
+    manifest = model.manifest
     return pb.Model(
-        ref=_ref(predictor.ref),
+        ref=_ref(model.ref),
         kind=pb.POSE,
         state=pb.READY,
         licence=manifest.weights_licence,

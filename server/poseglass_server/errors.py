@@ -40,6 +40,18 @@ class Expired(RuntimeError):
     """The deadline passed, or the caller left, before the work was done."""
 
 
+class Overloaded(RuntimeError):
+    """There is no room for more work now.
+
+    Attributes:
+        retry_s: seconds after which there should be.
+    """
+
+    def __init__(self, reason: str, retry_s: float) -> None:
+        super().__init__(reason)
+        self.retry_s = retry_s
+
+
 class MessageTooLarge(RuntimeError):
     """A message over `max_message_mb`."""
 
@@ -83,6 +95,11 @@ def to_status(error: Exception, request_id: str) -> status_pb2.Status:
             detail = error_details_pb2.ErrorInfo(
                 reason="MESSAGE_TOO_LARGE", domain="poseglass", metadata={"setting": "max_message_mb"}
             )
+        case Overloaded():
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromNanoseconds(int(1e9 * error.retry_s))
+            detail = retry
         case ShuttingDown():
             code = grpc.StatusCode.UNAVAILABLE
         case Unimplemented():

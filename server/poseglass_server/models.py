@@ -5,30 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from poseglass_core.manifest import Manifest
-from poseglass_core.poses import ModelRef, PoseRequest, Prediction
-from poseglass_runtime.outputs import Detector
+from poseglass_core.poses import ModelRef
 from poseglass_server.errors import UnknownModel
-
-
-class PosePredictor(Protocol):
-    """What serves a model: `poseglass_runtime.predictor.Predictor`, or a fake in a test."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-
-    @property
-    def ref(self) -> ModelRef: ...
-
-    @property
-    def provider(self) -> str: ...
-
-    def predict(self, image: NDArray[np.uint8], request: PoseRequest, detector: Detector | None = None) -> Prediction:
-        """Find the poses in an upright RGB picture [height, width, 3]; blocking, from several threads."""
-        ...
+from poseglass_server.served import DetectorModel, PoseModel
 
 
 class _Named(Protocol):
@@ -104,18 +83,18 @@ class Models:
     """Loaded models.
 
     Args:
-        predictors: at least one; the name of the first is the default.
+        poses: pose models, at least one; the name of the first is the default.
         detectors: likewise; may be empty.
 
     Raises:
-        ValueError: there is no predictor, two of a kind have the same name and version, or a detector has a pose
+        ValueError: there is no pose model, two of a kind have the same name and version, or a detector has a pose
             model's name.
     """
 
-    def __init__(self, predictors: Sequence[PosePredictor], detectors: Sequence[Detector] = ()) -> None:
-        if not predictors:
+    def __init__(self, poses: Sequence[PoseModel], detectors: Sequence[DetectorModel] = ()) -> None:
+        if not poses:
             raise ValueError("there is no model to serve")
-        self._poses, self.detectors = Shelf(predictors, "model"), Shelf(detectors, "detector")
+        self._poses, self.detectors = Shelf(poses, "model"), Shelf(detectors, "detector")
         for detector in detectors:
             if detector.ref.name in self._poses:
                 raise ValueError(
@@ -123,15 +102,15 @@ class Models:
                 )
 
     @property
-    def default(self) -> PosePredictor:
+    def default(self) -> PoseModel:
         """Serves requests that name no model: the newest version of the first model's name."""
         return self.get("", 0)
 
-    def __iter__(self) -> Iterator[PosePredictor]:
+    def __iter__(self) -> Iterator[PoseModel]:
         """The pose models: names in the order loaded, the versions of each from the newest."""
         return iter(self._poses)
 
-    def get(self, name: str, version: int, field: str = "model") -> PosePredictor:
+    def get(self, name: str, version: int, field: str = "model") -> PoseModel:
         """The pose model that a request asks for.
 
         Args:
@@ -144,7 +123,7 @@ class Models:
         """
         return self._poses.get(name, version, field)
 
-    def detector(self, name: str) -> Detector | None:
+    def detector(self, name: str) -> DetectorModel | None:
         """The detector that a request asks for, in its newest version; None where it names none and none is loaded.
 
         Raises:

@@ -1,142 +1,196 @@
-"""The work for one picture - decode, infer, encode the answer - in threads, off the event loop."""
+"""A bounded queue of pictures, and the threads that do the work for each of them, off the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from poseglass_core.errors import NotSupported
-from poseglass_core.poses import Locate, PoseRequest, Timings
-from poseglass_proto.v1 import pose_pb2 as pb
-from poseglass_runtime.outputs import Detector
-from poseglass_server.convert import ReadImage, check_answer_size, image_reader, to_request, to_response
-from poseglass_server.errors import Expired, MessageTooLarge
-from poseglass_server.limits import Limits
-from poseglass_server.models import Models, PosePredictor
+from poseglass_server.admission import DrainRate
+from poseglass_server.errors import Expired, Overloaded
+from poseglass_server.fairness import FairQueue
+from poseglass_server.observer import Observer
+from poseglass_server.tickets import EXPIRED, Ticket
 
+Answer = TypeVar("Answer")
 
-@dataclass(frozen=True)
-class Job:
-    """One picture's work.
+Work = Callable[[Ticket], Answer]
+"""One picture's work; blocking. It calls `Ticket.check` between its steps, and runs networks through the ticket."""
 
-    Attributes:
-        predictor: the model.
-        detector: finds the people; None where there is none, or boxes are given.
-        read: decodes the picture.
-        request: where to look and what to return.
-        heatmap_type: of the answer.
-        max_message_mb: size of the answer.
-        request_id, timestamp_s: echoed.
-    """
-
-    predictor: PosePredictor
-    detector: Detector | None
-    read: ReadImage
-    request: PoseRequest
-    heatmap_type: pb.HeatmapType
-    max_message_mb: int
-    request_id: str
-    timestamp_s: float
-
-
-def to_job(message: pb.PredictRequest, models: Models, limits: Limits) -> Job:
-    """Check all of a request that can be checked without decoding its picture.
-
-    Raises:
-        MessageTooLarge, InvalidInput, NotSupported, UnknownModel: the caller's fault, each with its remedy.
-    """
-    if message.ByteSize() > limits.max_message_bytes:
-        raise MessageTooLarge(
-            f"the message has {message.ByteSize():,} bytes, the limit is {limits.max_message_mb} MiB; send the picture "
-            "as JPEG or smaller, or raise max_message_mb on both ends (poseglass serve --max-message-mb)"
-        )
-    predictor = models.get(message.model, message.version)
-    request = to_request(message, limits.max_boxes)
-    detector = models.detector(message.detector)
-    if request.locate is Locate.DETECT and detector is None and not request.boxes:
-        raise NotSupported(
-            "locate: DETECT needs a detector, and none is loaded; give boxes, use WHOLE_IMAGE for one person, or start "
-            "the server with --detector NAME|FILE"
-        )
-    kind = message.outputs.heatmap_type
-    check_answer_size(max(len(request.boxes), 1), request, kind, predictor.manifest, limits.max_message_mb)
-    return Job(
-        predictor=predictor,
-        detector=None if request.boxes else detector,
-        read=image_reader(message.image, limits.max_pixels),
-        request=request,
-        heatmap_type=kind,
-        max_message_mb=limits.max_message_mb,
-        request_id=message.request_id,
-        timestamp_s=message.timestamp_s,
-    )
+DEFAULT_QUEUE = 64
+"""Pictures. A longer queue answers nobody sooner; it only lets them wait longer before they are told to come again."""
 
 
 class Pipeline:
-    """Runs jobs in threads, first come, first served.
+    """Does pieces of work in threads: in turns between callers, first come first served for each.
+
+    The threads decode and crop; while a network has their crops they wait, so there are more of them than processors.
 
     Args:
-        workers: jobs that run at once; it bounds the decoded pictures in memory.
+        workers: pictures worked on at once; it bounds the decoded ones in memory.
+        queue: pictures that may wait besides those; streams bound theirs themselves.
+        observer: is told what happens.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._pool = ThreadPoolExecutor(workers, "poseglass-job")
+    def __init__(self, workers: int, queue: int = DEFAULT_QUEUE, observer: Observer | None = None) -> None:
+        self._observer = observer or Observer()
+        self._bound, self._rate = queue, DrainRate(workers)
+        self._changed = threading.Condition()
+        self._waiting: FairQueue[_Task[Any]] = FairQueue()
+        self._bounded = 0  # of those that wait
+        self._working = 0
+        self._closed = False
+        for i in range(workers):
+            threading.Thread(target=self._serve, name=f"poseglass-job-{i}", daemon=True).start()
 
-    async def run(self, job: Job, deadline: float | None = None) -> pb.PredictResponse:
-        """Do a job; cancelling the awaiting task drops what is left of it.
+    async def run(
+        self, work: Work[Answer], caller: Hashable = None, deadline: float | None = None, bounded: bool = True
+    ) -> Answer:
+        """Do a piece of work; cancelling the awaiting task drops what is left of it.
 
         Args:
-            job: what to do.
+            work: what to do.
+            caller: who takes turns with others.
             deadline: of `time.monotonic`; work that has not begun by then never does.
+            bounded: whether it counts for the bound; a stream's does not, which has a bound of its own.
 
         Raises:
-            Expired: the deadline passed first; raised when it passes, not when the job's turn comes.
-            InvalidInput, NotSupported: of decoding and inference.
+            Overloaded: the queue is full, or so long that the deadline would pass.
+            Expired: the deadline passed first; raised when it passes, not when the work's turn comes.
+            Exception: whatever the work raised.
         """
-        left = threading.Event()
-        arrived = time.perf_counter()
-        work = asyncio.get_running_loop().run_in_executor(self._pool, _work, job, arrived, deadline, left)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        task = _Task(work, Ticket(caller, deadline), bounded, answer)
+        self._admit(task)
         try:
             async with asyncio.timeout_at(deadline):  # the loop's clock is time.monotonic
-                return await work
+                return await answer
         except TimeoutError:
-            raise Expired(_EXPIRED) from None
+            raise Expired(EXPIRED) from None
         finally:
-            left.set()
+            task.ticket.leave()
+            self._forget(task)
             # A failed future holds its exception, that its frames, and this one the future: without this, refused
             # requests would stay in memory until the garbage collector comes by.
-            del work
+            del task, answer
 
     def close(self) -> None:
         """Drop what has not begun; what runs ends by itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._changed:
+            self._closed = True
+            while self._waiting:
+                self._waiting.take().cancel()
+            self._changed.notify_all()
+
+    def _admit(self, task: _Task[Any]) -> None:
+        task.ticket.check()
+        with self._changed:
+            ahead = self._waiting.ahead_of(task.ticket.caller)
+            delay = self._rate.retry_delay(ahead)
+            if self._rate.until_done(ahead) > task.ticket.remaining:
+                self._observer.refused("deadline")
+                raise Overloaded(
+                    f"{ahead} pictures come first, and the deadline would pass before this one is done; allow more "
+                    f"time, or try again in {delay:.2g} s",
+                    delay,
+                )
+            if task.bounded and self._bounded >= self._bound and not self._make_room(task.ticket.caller, delay):
+                self._observer.refused("queue")
+                raise self._full(delay)
+            self._waiting.put(task.ticket.caller, task)
+            self._bounded += task.bounded
+            self._tell()
+            self._changed.notify()
+
+    def _make_room(self, caller: Hashable, delay: float) -> bool:
+        """Turn away the last picture of the caller with the most, for one who has clearly fewer."""
+        greedy = self._waiting.longest()
+        last = self._waiting.last_of(greedy)
+        if not last.bounded or self._waiting.of(greedy) <= self._waiting.of(caller) + 1:
+            return False
+        self._take_out(last)
+        self._observer.refused("evicted")
+        last.fail(self._full(delay))
+        return True
+
+    def _full(self, delay: float) -> Overloaded:
+        return Overloaded(
+            f"the queue is full: {self._bound} pictures wait; try again in {delay:.2g} s, or ask another server", delay
+        )
+
+    def _forget(self, task: _Task[Any]) -> None:
+        """What nobody waits for does not take up room."""
+        with self._changed:
+            self._take_out(task)
+
+    def _take_out(self, task: _Task[Any]) -> None:
+        if self._waiting.remove(task.ticket.caller, task):
+            self._bounded -= task.bounded
+            self._tell()
+
+    def _tell(self) -> None:
+        self._observer.queue(len(self._waiting), self._working)
+
+    def _serve(self) -> None:
+        while (task := self._next()) is not None:
+            began = time.perf_counter()
+            task.do()
+            with self._changed:
+                self._working -= 1
+                self._rate.took(time.perf_counter() - began)
+                self._tell()
+            del task  # its picture must not live until the next one comes along
+
+    def _next(self) -> _Task[Any] | None:
+        """The next piece of work; waits for one. None: no more will come."""
+        with self._changed:
+            while not self._closed:
+                if self._waiting:
+                    task = self._waiting.take()
+                    self._bounded -= task.bounded
+                    self._working += 1
+                    self._tell()
+                    return task
+                self._changed.wait()
+        return None
 
 
-_EXPIRED = "the deadline passed before the picture was done; allow more time, or send fewer pictures at once"
+@dataclass(eq=False)
+class _Task(Generic[Answer]):
+    """A piece of work on its way through the queue and a thread, and the future of its answer."""
 
+    work: Work[Answer]
+    ticket: Ticket
+    bounded: bool
+    answer: asyncio.Future[Answer]
 
-def _work(job: Job, arrived: float, deadline: float | None, left: threading.Event) -> pb.PredictResponse:
-    def check() -> None:
-        """Nothing more is done for a caller who no longer waits."""
-        if left.is_set() or (deadline is not None and time.monotonic() >= deadline):
-            raise Expired(_EXPIRED)
+    def do(self) -> None:
+        """In a thread: work, unless nobody waits any more."""
+        try:
+            self.ticket.check()
+            self.ticket.waited += time.perf_counter() - self.ticket.arrived
+            answer = self.work(self.ticket)
+        except Exception as error:
+            self.fail(error)
+        else:
+            self._settle(lambda: self.answer.set_result(answer))
 
-    check()
-    started = time.perf_counter()
-    image = job.read()
-    decoded = time.perf_counter()
-    check()
-    prediction = job.predictor.predict(image, job.request, job.detector)
-    people = len(prediction.poses)
-    check_answer_size(people, job.request, job.heatmap_type, job.predictor.manifest, job.max_message_mb)
-    timings = Timings(
-        decode=1e3 * (decoded - started),
-        queue=1e3 * (started - arrived),
-        inference=prediction.timings.inference,
-        total=1e3 * (time.perf_counter() - arrived),
-    )
-    echoed = replace(prediction, timings=timings, request_id=job.request_id, timestamp_s=job.timestamp_s)
-    return to_response(echoed, job.heatmap_type)
+    def fail(self, error: Exception) -> None:
+        """The awaiting task is told of an error; from any thread."""
+        self._settle(lambda: self.answer.set_exception(error))
+
+    def cancel(self) -> None:
+        """The awaiting task is cancelled; from any thread."""
+        self._settle(self.answer.cancel)
+
+    def _settle(self, how: Callable[[], Any]) -> None:
+        def settle() -> None:
+            if not self.answer.done():
+                how()
+
+        loop = self.answer.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle)

@@ -13,12 +13,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from poseglass_proto.v1 import pose_pb2_grpc
-from poseglass_runtime.threads import available_threads
+from poseglass_server.batcher import Runners
 from poseglass_server.calls import Calls
 from poseglass_server.limits import Limits
 from poseglass_server.malformed import RefuseMalformed
 from poseglass_server.models import Models
-from poseglass_server.pipeline import Pipeline
+from poseglass_server.pipeline import DEFAULT_QUEUE, Pipeline
 from poseglass_server.service import ADMIN_SERVICE, POSE_SERVICE, AdminService, PoseService
 
 DEFAULT_PORT = 50051
@@ -39,10 +39,17 @@ class PoseServer:
     """
 
     def __init__(
-        self, server: grpc.aio.Server, port: int, checks: health.aio.HealthServicer, calls: Calls, pipeline: Pipeline
+        self,
+        server: grpc.aio.Server,
+        port: int,
+        checks: health.aio.HealthServicer,
+        calls: Calls,
+        pipeline: Pipeline,
+        runners: Runners,
     ) -> None:
         self.port = port
-        self._server, self._checks, self._calls, self._pipeline = server, checks, calls, pipeline
+        self._server, self._checks, self._calls = server, checks, calls
+        self._pipeline, self._runners = pipeline, runners
 
     async def start(self) -> None:
         """Answer calls."""
@@ -61,6 +68,7 @@ class PoseServer:
         await self._calls.close(grace)
         await self._server.stop(_LAST_WORDS_S)
         self._pipeline.close()
+        await asyncio.to_thread(self._runners.close)
 
 
 _LAST_WORDS_S = 0.2
@@ -68,25 +76,30 @@ _LAST_WORDS_S = 0.2
 
 def create_server(
     models: Models,
+    runners: Runners,
     host: str = "127.0.0.1",
     port: int = 0,
     limits: Limits | None = None,
-    workers: int | None = None,
+    workers: int = 8,
+    queue: int = DEFAULT_QUEUE,
 ) -> PoseServer:
     """Build a server and bind its port; call it where an event loop runs.
 
     Args:
         models: what to serve.
+        runners: run them; the server closes them when it stops.
         host: address to listen on.
         port: 0: any that is free.
         limits: what one caller may ask; default: `Limits()`.
-        workers: pictures worked on at once; default: the processors that this process may use.
+        workers: pictures worked on at once.
+        queue: pictures that may wait besides those.
 
     Raises:
         AddressError: the address is taken, not this machine's, or not allowed.
     """
     limits = limits or Limits()
-    calls, pipeline = Calls(), Pipeline(workers or available_threads()[0])
+    calls, observer = Calls(), runners.observer
+    pipeline = Pipeline(workers, queue, observer)
     server = grpc.aio.server(
         interceptors=[RefuseMalformed()],
         options=[
@@ -97,14 +110,14 @@ def create_server(
             ("grpc.max_send_message_length", limits.max_message_bytes),
         ],
     )
-    pose_pb2_grpc.add_PoseServiceServicer_to_server(PoseService(models, pipeline, limits, calls), server)  # type: ignore[no-untyped-call]
+    pose_pb2_grpc.add_PoseServiceServicer_to_server(PoseService(models, pipeline, limits, calls, observer), server)  # type: ignore[no-untyped-call]
     pose_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(), server)  # type: ignore[no-untyped-call]
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection(
         (POSE_SERVICE, ADMIN_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
-    return PoseServer(server, _bind(server, host, port), checks, calls, pipeline)
+    return PoseServer(server, _bind(server, host, port), checks, calls, pipeline, runners)
 
 
 def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
@@ -124,24 +137,26 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
 
 async def serve(
     models: Models,
+    runners: Runners,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     limits: Limits | None = None,
-    workers: int | None = None,
+    workers: int = 8,
+    queue: int = DEFAULT_QUEUE,
     grace: float = DEFAULT_GRACE_S,
     ready: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
     Args:
-        models, host, port, limits, workers: of `create_server`.
+        models, runners, host, port, limits, workers, queue: of `create_server`.
         grace: seconds to finish in.
         ready: called with the bound port once calls are answered.
 
     Raises:
         AddressError: of `create_server`.
     """
-    server = create_server(models, host, port, limits, workers)
+    server = create_server(models, runners, host, port, limits, workers, queue)
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
 from poseglass_server.calls import Calls
 from poseglass_server.convert import to_detector, to_model
 from poseglass_server.errors import Context, Unimplemented, refuse, to_status
+from poseglass_server.jobs import to_job
 from poseglass_server.limits import Limits
 from poseglass_server.models import Models
-from poseglass_server.pipeline import Pipeline, to_job
+from poseglass_server.observer import Observer
+from poseglass_server.pipeline import Pipeline
 from poseglass_server.stream import answer_in_order
 
 POSE_SERVICE = pb.DESCRIPTOR.services_by_name["PoseService"].full_name
@@ -29,16 +31,20 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
         pipeline: does the work.
         limits: what one caller may ask.
         calls: those in progress.
+        observer: is told what happens.
     """
 
-    def __init__(self, models: Models, pipeline: Pipeline, limits: Limits, calls: Calls) -> None:
+    def __init__(
+        self, models: Models, pipeline: Pipeline, limits: Limits, calls: Calls, observer: Observer | None = None
+    ) -> None:
         self._models, self._pipeline, self._limits, self._calls = models, pipeline, limits, calls
+        self._observer = observer or Observer()
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         """Answer one picture."""
         try:
             self._calls.enter(context)
-            return await self._answer(request, context)
+            return await self._answer(request, context, context.peer())
         except Exception as error:
             refuse(context, error, request.request_id)
             return pb.PredictResponse()
@@ -46,9 +52,11 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
     async def PredictStream(self, requests: AsyncIterator[pb.PredictRequest], context: Context) -> None:
         """Answer pictures in their order; a bad one fails alone."""
 
+        stream = (context.peer(), id(context))  # takes turns by itself, and bounds its own pictures
+
         async def answer(request: pb.PredictRequest) -> pb.PredictResponse:
             try:
-                return await self._answer(request, context)
+                return await self._answer(request, context, stream, bounded=False)
             except Exception as error:
                 status = to_status(error, request.request_id)
                 return pb.PredictResponse(request_id=request.request_id, timestamp_s=request.timestamp_s, error=status)
@@ -80,9 +88,11 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
             refuse(context, error)
             return pb.Model()
 
-    async def _answer(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
-        job = to_job(request, self._models, self._limits)
-        return await self._pipeline.run(job, _deadline(context, request.timeout_ms))
+    async def _answer(
+        self, request: pb.PredictRequest, context: Context, caller: Hashable, bounded: bool = True
+    ) -> pb.PredictResponse:
+        job = to_job(request, self._models, self._limits, self._observer)
+        return await self._pipeline.run(job, caller, _deadline(context, request.timeout_ms), bounded)
 
 
 class AdminService(pose_pb2_grpc.AdminServiceServicer):

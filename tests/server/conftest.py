@@ -29,8 +29,9 @@ from poseglass_core.skeleton import LSP
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
 from poseglass_runtime.outputs import Detections, RawOutputs
-from poseglass_runtime.predictor import Predictor
+from poseglass_server.batcher import Runners
 from poseglass_server.models import Models
+from poseglass_server.served import DetectorModel, PoseModel
 from poseglass_server.server import PoseServer, create_server
 
 SIZE, STRIDE = 64, 4
@@ -131,14 +132,21 @@ class Running:
 
 
 @contextmanager
-def running_server(*networks: Any, detectors: Sequence[Any] = (), **options: Any) -> Iterator[Running]:
-    """A server of some networks and detectors; options are `create_server`'s."""
+def running_server(
+    *networks: Any, detectors: Sequence[Any] = (), parallel: int = 2, most: int = 8, **options: Any
+) -> Iterator[Running]:
+    """A server of some networks and detectors; other options are `create_server`'s."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def begin() -> PoseServer:
-        server = create_server(Models([Predictor(network) for network in networks], detectors), **options)
+        runners = Runners(parallel)
+        models = Models(
+            [PoseModel(network, runners, most) for network in networks],
+            [DetectorModel(detector, runners) for detector in detectors],
+        )
+        server = create_server(models, runners, **options)
         await server.start()
         return server
 

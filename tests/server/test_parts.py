@@ -14,17 +14,20 @@ from hypothesis.extra import numpy as arrays
 from poseglass_core.errors import InvalidInput, NotSupported
 from poseglass_core.poses import Heatmaps
 from poseglass_proto.v1 import pose_pb2 as pb
+from poseglass_server.batcher import Runners
 from poseglass_server.convert import encode_heatmaps
 from poseglass_server.errors import (
     LONGEST_TEXT,
     Expired,
     MessageTooLarge,
+    Overloaded,
     ShuttingDown,
     Unimplemented,
     UnknownModel,
     to_status,
 )
 from poseglass_server.models import Models
+from poseglass_server.served import DetectorModel, PoseModel
 
 VALUES = arrays.arrays(
     np.float32,
@@ -52,30 +55,40 @@ def test_heatmap_bytes_hold_the_values(values, transposed):
         assert list(message.to_image) == AFFINE.ravel().tolist()
 
 
-def test_models_need_names_of_their_own(make_network):
+@pytest.fixture
+def shelve():
+    """Models of fakes: `shelve(networks, detectors)`."""
+    runners = Runners()
+    yield lambda networks, detectors=(): Models(
+        [PoseModel(network, runners) for network in networks], [DetectorModel(d, runners) for d in detectors]
+    )
+    runners.close()
+
+
+def test_models_need_names_of_their_own(make_network, shelve):
     with pytest.raises(ValueError, match="no model"):
-        Models([])
+        shelve([])
     with pytest.raises(ValueError, match="'a' version 2"):
-        Models([make_network("a", 1), make_network("a", 2), make_network("a", 2)])
+        shelve([make_network("a", 1), make_network("a", 2), make_network("a", 2)])
 
 
-def test_detectors_are_named_like_models(make_network, make_finder):
+def test_detectors_are_named_like_models(make_network, make_finder, shelve):
     network = make_network("a", 1)
     with pytest.raises(ValueError, match="two detectors are called 'd' version 2"):
-        Models([network], [make_finder("d", 2), make_finder("d", 2)])
+        shelve([network], [make_finder("d", 2), make_finder("d", 2)])
     with pytest.raises(ValueError, match="a pose model and a detector are both called 'a'"):
-        Models([network], [make_finder("a", 7)])
-    models = Models([network], [make_finder("d", 9), make_finder("e", 1), make_finder("d", 10)])
+        shelve([network], [make_finder("a", 7)])
+    models = shelve([network], [make_finder("d", 9), make_finder("e", 1), make_finder("d", 10)])
     assert models.detector("").ref.version == models.detector("d").ref.version == 10
     assert models.detector("e").ref.name == "e"
     assert [m.ref.name for m in models] == ["a"]
-    assert Models([network]).detector("") is None
+    assert shelve([network]).detector("") is None
     with pytest.raises(UnknownModel, match="no detector is called 'f'; there are: d version 10, d version 9, e"):
         models.detector("f")
 
 
-def test_the_newest_version_is_the_greatest_not_the_last(make_network):
-    models = Models([make_network("a", 9), make_network("a", 10), make_network("b", 1), make_network("a", 2)])
+def test_the_newest_version_is_the_greatest_not_the_last(make_network, shelve):
+    models = shelve([make_network("a", 9), make_network("a", 10), make_network("b", 1), make_network("a", 2)])
     assert models.default.ref.version == 10
     assert models.get("a", 0).ref.version == 10
     assert [(m.ref.name, m.ref.version) for m in models] == [("a", 10), ("a", 9), ("a", 2), ("b", 1)]
@@ -89,6 +102,7 @@ def test_the_newest_version_is_the_greatest_not_the_last(make_network):
         (UnknownModel("model", "is not here"), grpc.StatusCode.NOT_FOUND, error_details_pb2.BadRequest),
         (NotSupported("no"), grpc.StatusCode.FAILED_PRECONDITION, error_details_pb2.PreconditionFailure),
         (MessageTooLarge("too large"), grpc.StatusCode.RESOURCE_EXHAUSTED, error_details_pb2.ErrorInfo),
+        (Overloaded("full", 0.5), grpc.StatusCode.RESOURCE_EXHAUSTED, error_details_pb2.RetryInfo),
         (Expired("late"), grpc.StatusCode.DEADLINE_EXCEEDED, None),
         (ShuttingDown("closing"), grpc.StatusCode.UNAVAILABLE, None),
         (Unimplemented("not here"), grpc.StatusCode.UNIMPLEMENTED, None),

@@ -80,7 +80,7 @@ def test_a_picture_has_its_own_deadline(serving, network, png):
 def test_a_stream_in_flight_is_bounded(serving, network, png):
     limits = Limits(stream_in_flight=3)
     arrived = []
-    with serving(network, workers=8, limits=limits) as running:
+    with serving(network, workers=8, parallel=8, most=1, limits=limits) as running:
         network.go.clear()
         requests = (
             arrived.append(i) or pb.PredictRequest(request_id=f"p{i}", image=png, boxes=[WHOLE]) for i in range(12)
