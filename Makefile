@@ -34,7 +34,8 @@ fast: $(VENV)/.dev
 proto: $(VENV)/.dev
 	$(VENV)/bin/python -m grpc_tools.protoc -I proto \
 	  -I "$$($(VENV)/bin/python -c 'import google.rpc.status_pb2 as s; print(s.__file__.rsplit("/google/rpc", 1)[0])')" \
-	  --python_out=proto --pyi_out=proto --grpc_python_out=proto poseglass_proto/v1/pose.proto
+	  --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+	  poseglass_proto/v1/pose.proto poseglass_proto/oip/inference.proto
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
