@@ -140,6 +140,72 @@ def tiny_detector_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_detector(tmp_path_factory.mktemp("detector") / "halves.onnx", outputs)
 
 
+class Authority:
+    """Signs certificates for 127.0.0.1 and localhost.
+
+    Args:
+        folder: where they are written.
+        name: of the authority.
+
+    Attributes:
+        certificate: its own, a PEM file.
+    """
+
+    def __init__(self, folder: Path, name: str = "authority") -> None:
+        self._folder, self._name = folder, name
+        self._issuer: tuple[Any, Any] | None = None
+        self.certificate, self._key = self.sign(name)
+
+    def sign(self, name: str, begins_in: float = -1.0, ends_in: float = 1.0) -> tuple[Path, Path]:
+        """PEM files of a certificate and its key.
+
+        Args:
+            name: the certificate's common name; the files are called after it.
+            begins_in, ends_in: days from now between which it is valid.
+        """
+        import ipaddress
+        from datetime import UTC, datetime, timedelta
+
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        itself = self._issuer is None
+        issuer, issuer_key = self._issuer or (subject, key)
+        now = datetime.now(UTC)
+        addresses = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        certificate = (
+            x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now + timedelta(days=begins_in))
+            .not_valid_after(now + timedelta(days=ends_in))
+            .add_extension(x509.BasicConstraints(ca=itself, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
+            .sign(issuer_key, hashes.SHA256())
+        )
+        if itself:
+            self._issuer = subject, key
+        pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+        files = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        files[0].write_bytes(certificate.public_bytes(pem))
+        files[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+        files[1].chmod(0o600)
+        return files
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Signs certificates."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Authority:
+    """Signs certificates that nobody trusts."""
+    return Authority(tmp_path, "stranger")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The data sets beside the checkout; tests that need them are skipped where they are absent."""

@@ -107,12 +107,15 @@ def test_generated_code_is_what_the_contract_generates(tmp_path):
         Path(google.rpc.status_pb2.__file__).parents[2],
         Path(grpc_tools.__file__).parent / "_proto",
     ]
-    source = "poseglass_proto/v1/pose.proto"
+    sources = [Path("poseglass_proto/v1/pose.proto"), Path("poseglass_proto/oip/inference.proto")]
+    assert {ROOT / "proto" / source for source in sources} == set((ROOT / "proto").rglob("*.proto"))
     outs = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python")]
-    assert protoc.main(["protoc", *(f"-I{folder}" for folder in includes), *outs, source]) == 0
-    for name in ("pose_pb2.py", "pose_pb2.pyi", "pose_pb2_grpc.py"):
-        fresh = (tmp_path / "poseglass_proto" / "v1" / name).read_text("utf-8")
-        assert (ROOT / "proto" / "poseglass_proto" / "v1" / name).read_text("utf-8") == fresh, "run `make proto`"
+    assert protoc.main(["protoc", *(f"-I{folder}" for folder in includes), *outs, *map(str, sources)]) == 0
+    for source in sources:
+        for ending in ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py"):
+            name = source.with_name(source.stem + ending)
+            fresh = (tmp_path / name).read_text("utf-8")
+            assert (ROOT / "proto" / name).read_text("utf-8") == fresh, "run `make proto`"
 
 
 def test_the_wheel_holds_packages_and_nothing_loose():

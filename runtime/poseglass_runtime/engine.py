@@ -186,6 +186,15 @@ def _session(path: Path, data: bytes, device: str, threads: int) -> Any:
     raise ModelError(f"{path}: not a model that ONNX Runtime can load ({type(last).__name__})")
 
 
+def check_device(device: str) -> None:
+    """Make sure that a device can be asked for, before models are loaded.
+
+    Raises:
+        ModelError: there is none of that name, or this onnxruntime cannot use it.
+    """
+    _providers(device)
+
+
 def _providers(device: str) -> list[Any]:
     match = re.fullmatch(r"cpu|auto|cuda(?::(\d+))?", device)
     if match is None:
@@ -203,6 +212,8 @@ def _providers(device: str) -> list[Any]:
             f"device {device!r} was asked for, but this onnxruntime has no CUDA provider (it has "
             f'{", ".join(onnxruntime.get_available_providers())}); install "poseglass[gpu]" instead of [cpu]'
         )
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from the wheels that [gpu] installs
     return [cuda, "CPUExecutionProvider"] if device == "auto" else [cuda]
 
 

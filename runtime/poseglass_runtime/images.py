@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -32,12 +33,15 @@ _UPRIGHT = {
 _SIDEWAYS = (5, 6, 7, 8)
 
 
-def decode_image(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+def decode_image(
+    data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, reserve: Callable[[int], None] | None = None
+) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG, WebP or BMP file.
 
     Args:
         data: the file's bytes.
         max_pixels: larger pictures are refused by their header, before anything is decoded.
+        reserve: told how many pixels it has, before memory is taken for them; may wait, or raise.
 
     Returns:
         [height, width, 3] RGB, upright (EXIF orientation applied); alpha is dropped, grey and 16 bit are converted.
@@ -46,6 +50,8 @@ def decode_image(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[n
         InvalidInput: field `image.encoded`: empty, not one of these formats, truncated, broken or too large.
     """
     kind, width, height, orientation = _inspect(data, max_pixels)
+    if reserve is not None:
+        reserve(height * width)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:

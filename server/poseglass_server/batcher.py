@@ -95,19 +95,26 @@ class Runners:
         """The next batch; waits for one. None: no more will come."""
         with self._changed:
             while not self._closed:
-                soonest = None
-                for _ in range(len(self._lanes)):
-                    lane = self._lanes.popleft()
-                    wait = lane.unripe_for()
-                    units = [] if wait > 0 else lane.batch()
-                    if lane.waiting:
-                        self._lanes.append(lane)
-                    if units:
-                        return lane, units
-                    if wait > 0:
-                        soonest = wait if soonest is None else min(soonest, wait)
-                self._changed.wait(soonest)
+                batch, soonest = self._ripe()
+                if batch is not None:
+                    return batch
+                self._changed.wait(soonest)  # while this holds no lane, whose network may be retired meanwhile
         return None
+
+    def _ripe(self) -> tuple[tuple[Lane[Any, Any], list[_Unit[Any, Any]]] | None, float | None]:
+        """A batch that can run now; or None, and after how many seconds one can (None: when something comes)."""
+        soonest = None
+        for _ in range(len(self._lanes)):
+            lane = self._lanes.popleft()
+            wait = lane.unripe_for()
+            units = [] if wait > 0 else lane.batch()
+            if lane.waiting:
+                self._lanes.append(lane)
+            if units:
+                return (lane, units), None
+            if wait > 0:
+                soonest = wait if soonest is None else min(soonest, wait)
+        return None, soonest
 
 
 class Lane(Generic[Item, Result]):

@@ -15,10 +15,12 @@ from poseglass_core.manifest import Manifest
 from poseglass_core.poses import Heatmaps, Locate, ModelRef, Pose, PoseRequest, Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_runtime.images import decode_image, raw_image
+from poseglass_server.entries import Entry
+from poseglass_server.memory import Reserve
 from poseglass_server.served import DetectorModel, PoseModel
 
-ReadImage = Callable[[], NDArray[np.uint8]]
-"""Decodes a picture to upright RGB [height, width, 3]; InvalidInput where it cannot."""
+ReadImage = Callable[[Reserve], NDArray[np.uint8]]
+"""Decodes a picture to upright RGB [height, width, 3], once there is room; InvalidInput where it cannot."""
 
 LONGEST_REQUEST_ID = 256
 """Characters."""
@@ -95,12 +97,13 @@ def image_reader(image: pb.Image, max_pixels: int) -> ReadImage:
     """
     match image.WhichOneof("source"):
         case "encoded":
-            return lambda: decode_image(image.encoded, max_pixels)
+            return lambda reserve: decode_image(image.encoded, max_pixels, reserve)
         case "raw":
             raw = image.raw
             known = raw.format in pb.PixelFormat.values()
             name = pb.PixelFormat.Name(raw.format) if known else str(raw.format)
-            return lambda: raw_image(raw.data, raw.height, raw.width, name, max_pixels)
+            # Its pixels are in memory already, in the message, which the limits bound.
+            return lambda _: raw_image(raw.data, raw.height, raw.width, name, max_pixels)
         case _:
             raise InvalidInput(
                 "image", "is missing; set image.encoded to the bytes of a JPEG, PNG, WebP or BMP file, or set image.raw"
@@ -212,4 +215,21 @@ def to_model(model: PoseModel, is_default: bool) -> pb.Model:
         joints=manifest.skeleton.joints,
         manifest_json=manifest.dumps(),
         is_default=is_default,
+    )
+
+
+_KINDS = {"pose": pb.POSE, "detector": pb.DETECTOR, "": pb.MODEL_KIND_UNSPECIFIED}
+
+
+def to_entry(entry: Entry) -> pb.Model:
+    """What is known of a model that is not ready."""
+    manifest = entry.manifest
+    return pb.Model(
+        ref=pb.ModelRef(name=entry.name, version=entry.version, sha256=entry.sha256),
+        kind=_KINDS[entry.kind],
+        state=entry.state.name,
+        reason=entry.reason,
+        licence=manifest.weights_licence if manifest else "",
+        joints=manifest.skeleton.joints if isinstance(manifest, Manifest) else (),
+        manifest_json=manifest.dumps() if manifest else "",
     )

@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from poseglass_core.errors import InvalidInput, NotSupported
+from poseglass_server.logs import fields
 
 logger = logging.getLogger("poseglass.server")
 
@@ -60,6 +61,18 @@ class ShuttingDown(RuntimeError):
     """The server takes no new work."""
 
 
+class NotReady(RuntimeError):
+    """A model that this server knows and does not serve now: it is refused, or still being loaded."""
+
+
+class Unauthenticated(RuntimeError):
+    """A call without a token that lets it in."""
+
+
+class Forbidden(RuntimeError):
+    """What this caller may not do."""
+
+
 class Unimplemented(RuntimeError):
     """A method that this server does not have, and why."""
 
@@ -78,7 +91,10 @@ def to_status(error: Exception, request_id: str) -> status_pb2.Status:
             detail = _bad_request(error.field, error.reason)
         case DecodeError():
             code = grpc.StatusCode.INVALID_ARGUMENT
-            error = RuntimeError("the message is not what poseglass/v1/pose.proto says; generate the client from it")
+            error = RuntimeError(
+                "the message is not what poseglass/v1/pose.proto (or the Open Inference Protocol) says; generate the "
+                "client from it"
+            )
         case UnknownModel():
             code = grpc.StatusCode.NOT_FOUND
             detail = _bad_request(error.field, error.reason)
@@ -100,13 +116,17 @@ def to_status(error: Exception, request_id: str) -> status_pb2.Status:
             retry = error_details_pb2.RetryInfo()
             retry.retry_delay.FromNanoseconds(int(1e9 * error.retry_s))
             detail = retry
-        case ShuttingDown():
+        case ShuttingDown() | NotReady():
             code = grpc.StatusCode.UNAVAILABLE
+        case Unauthenticated():
+            code = grpc.StatusCode.UNAUTHENTICATED
+        case Forbidden():
+            code = grpc.StatusCode.PERMISSION_DENIED
         case Unimplemented():
             code = grpc.StatusCode.UNIMPLEMENTED
         case _:
             name = request_id[:256] or uuid.uuid4().hex
-            logger.error("request %r failed", name, exc_info=error)
+            logger.error("request %r failed", name, exc_info=error, extra=fields(request_id=name))
             code = grpc.StatusCode.INTERNAL
             detail = error_details_pb2.RequestInfo(request_id=name)
             error = RuntimeError(f"the server failed; its log has the reason under request {name!r}")

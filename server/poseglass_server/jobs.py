@@ -12,6 +12,7 @@ from poseglass_runtime.predictor import Predictor
 from poseglass_server.convert import ReadImage, check_answer_size, image_reader, to_request, to_response
 from poseglass_server.errors import MessageTooLarge
 from poseglass_server.limits import Limits
+from poseglass_server.memory import PictureMemory, Reserve
 from poseglass_server.models import Models
 from poseglass_server.observer import Observer
 from poseglass_server.served import DetectorModel, PoseModel
@@ -31,6 +32,7 @@ class Job:
         max_message_mb: size of the answer.
         request_id, timestamp_s: echoed.
         observer: is told how long it took.
+        memory: where the decoded picture finds room.
     """
 
     model: PoseModel
@@ -42,6 +44,7 @@ class Job:
     request_id: str
     timestamp_s: float
     observer: Observer
+    memory: PictureMemory
 
     def __call__(self, ticket: Ticket) -> pb.PredictResponse:
         """The answer; blocking.
@@ -50,8 +53,12 @@ class Job:
             Expired: nobody waits for it any more.
             InvalidInput, NotSupported: of decoding and inference.
         """
+        with self.memory.share(ticket) as reserve:
+            return self._answer(ticket, reserve)
+
+    def _answer(self, ticket: Ticket, reserve: Reserve) -> pb.PredictResponse:
         before, started = ticket.waited, time.perf_counter()
-        image = self.read()
+        image = self.read(reserve)
         decoded = time.perf_counter()
         ticket.check()
         predictor = Predictor(self.model.through(ticket))
@@ -72,7 +79,9 @@ class Job:
         return to_response(echoed, self.heatmap_type)
 
 
-def to_job(message: pb.PredictRequest, models: Models, limits: Limits, observer: Observer) -> Job:
+def to_job(
+    message: pb.PredictRequest, models: Models, limits: Limits, observer: Observer, memory: PictureMemory
+) -> Job:
     """Check all of a request that can be checked without decoding its picture.
 
     Raises:
@@ -89,7 +98,7 @@ def to_job(message: pb.PredictRequest, models: Models, limits: Limits, observer:
     if request.locate is Locate.DETECT and detector is None and not request.boxes:
         raise NotSupported(
             "locate: DETECT needs a detector, and none is loaded; give boxes, use WHOLE_IMAGE for one person, or start "
-            "the server with --detector NAME|FILE"
+            "the server with --detector NAME|FILE, or add one to its --models DIR"
         )
     kind = message.outputs.heatmap_type
     check_answer_size(max(len(request.boxes), 1), request, kind, model.manifest, limits.max_message_mb)
@@ -103,4 +112,5 @@ def to_job(message: pb.PredictRequest, models: Models, limits: Limits, observer:
         request_id=message.request_id,
         timestamp_s=message.timestamp_s,
         observer=observer,
+        memory=memory,
     )

@@ -19,12 +19,19 @@ class Limits:
         max_pixels: width x height of a picture.
         max_boxes: people a picture.
         stream_in_flight: pictures of one stream that are received and not yet answered; more wait unread.
+        max_streams: streams that one caller has open.
+        max_requests: other calls that one caller has in progress.
+        max_connection_age: seconds after which a connection takes no new calls, so that its client looks again where
+            servers are; what is under way on it ends by itself. None: as long as the client likes.
     """
 
     max_message_mb: int = DEFAULT_MAX_MESSAGE_MB
     max_pixels: int = DEFAULT_MAX_PIXELS
     max_boxes: int = 100
     stream_in_flight: int = 8
+    max_streams: int = 100
+    max_requests: int = 256
+    max_connection_age: float | None = None
 
     @property
     def max_message_bytes(self) -> int:

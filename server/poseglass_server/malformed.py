@@ -5,17 +5,27 @@ gRPC itself answers them with UNKNOWN, the name of a Python class, and a traceba
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from poseglass_server.errors import refuse
+from poseglass_server.errors import Context, refuse
+from poseglass_server.handlers import behaving, behaviour_of
 
 
 class RefuseMalformed(grpc.aio.ServerInterceptor):
-    """Turns what cannot be parsed into INVALID_ARGUMENT, for calls with one request."""
+    """Turns what cannot be parsed into INVALID_ARGUMENT; it ends a stream.
+
+    Args:
+        alone: methods, as `/service/method`, that answer each request of a stream by itself: they are given the
+            DecodeError in place of one that cannot be parsed.
+    """
+
+    def __init__(self, alone: Collection[str] = ()) -> None:
+        self._alone = frozenset(alone)
 
     async def intercept_service(
         self,
@@ -24,9 +34,9 @@ class RefuseMalformed(grpc.aio.ServerInterceptor):
     ) -> Any:
         """The method's handler, its parser made to return what went wrong instead of raising it."""
         handler: Any = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.response_streaming:
-            return handler
-        parse, behave = handler.request_deserializer, handler.unary_unary
+        if handler is None:
+            return None
+        parse = handler.request_deserializer
 
         def parse_or_error(data: bytes) -> Any:
             try:
@@ -34,10 +44,37 @@ class RefuseMalformed(grpc.aio.ServerInterceptor):
             except DecodeError as error:
                 return error.with_traceback(None)
 
-        async def behave_or_refuse(request: Any, context: Any) -> Any:
+        alone = handler_call_details.method in self._alone
+        return behaving(handler, behaviour_of(handler) if alone else _refusing(handler), parse_or_error)
+
+
+def _refusing(handler: Any) -> Callable[..., Any]:
+    """What a handler does, until it would be given a DecodeError."""
+    inner, streaming = behaviour_of(handler), handler.request_streaming
+
+    if inspect.isasyncgenfunction(inner):
+
+        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
             if isinstance(request, DecodeError):
                 refuse(context, request)
-                return None
-            return await behave(request, context)
+                return
+            async for answer in inner(_until_malformed(request, context) if streaming else request, context):
+                yield answer
 
-        return grpc.unary_unary_rpc_method_handler(behave_or_refuse, parse_or_error, handler.response_serializer)
+        return generate
+
+    async def call(request: Any, context: Context) -> Any:
+        if isinstance(request, DecodeError):
+            refuse(context, request)
+            return None
+        return await inner(_until_malformed(request, context) if streaming else request, context)
+
+    return call
+
+
+async def _until_malformed(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    async for request in requests:
+        if isinstance(request, DecodeError):
+            refuse(context, request)
+            return
+        yield request

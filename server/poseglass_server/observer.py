@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a service that this server has.
+
+    Attributes:
+        service: full name.
+        name: of the method.
+        streaming_requests, streaming_answers: whether there may be many of them in a call.
+    """
+
+    service: str
+    name: str
+    streaming_requests: bool = False
+    streaming_answers: bool = False
+
+
+UNKNOWN_METHOD = Method("unknown", "unknown")
+"""Stands for all that callers ask for and this server does not have: what they write is no label."""
+
 
 class Observer:
     """Hears of everything that is worth counting, from several threads; this one forgets it at once."""
@@ -17,3 +39,12 @@ class Observer:
 
     def refused(self, reason: str) -> None:
         """A picture was turned away before any work: "queue" (full), "deadline" (it would pass) or "evicted"."""
+
+    def call_began(self, method: Method) -> None:
+        """A call came in."""
+
+    def call_ended(self, method: Method, code: str, seconds: float) -> None:
+        """A call is over; the name of its gRPC code, and how long it took."""
+
+    def stream_picture(self, code: str) -> None:
+        """A picture of a stream was answered, with an error of its own or with the code OK."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from poseglass_core.detector_manifest import DetectorManifest
 from poseglass_core.manifest import Manifest
 from poseglass_core.poses import ModelRef
+from poseglass_runtime.adapters import Candidates
 from poseglass_runtime.outputs import Detections, Detector, Network, RawOutputs
 from poseglass_server.batcher import Lane, Runners
 from poseglass_server.tickets import Ticket
@@ -32,19 +35,23 @@ class PoseModel:
     def __init__(self, network: Network, runners: Runners, most: int = MOST, delay: float = 0.0) -> None:
         self.network = network
         self.manifest, self.ref, self.provider = network.manifest, network.ref, network.provider
-        self._lane: Lane[NDArray[np.uint8], RawOutputs] = Lane(runners, self._run, most, delay, network.ref.name)
+        # Bound to the network, not to this object: the two would keep each other, and a retired model's session, alive.
+        run = partial(_run, network)
+        self._lane: Lane[NDArray[np.uint8], RawOutputs] = Lane(runners, run, most, delay, network.ref.name)
 
     def through(self, ticket: Ticket) -> Network:
         """The network as one caller sees it."""
         return _CallersNetwork(self.manifest, self.ref, self.provider, self._lane, ticket)
 
-    def _run(self, crops: list[NDArray[np.uint8]]) -> list[RawOutputs]:
-        raw = self.network.run(np.stack(crops))
-        presence = raw.presence
-        return [
-            RawOutputs(raw.heatmaps[i], raw.joints[i], raw.scores[i], None if presence is None else presence[i : i + 1])
-            for i in range(len(crops))
-        ]
+
+def _run(network: Network, crops: list[NDArray[np.uint8]]) -> list[RawOutputs]:
+    """Results of crops, one each."""
+    raw = network.run(np.stack(crops))
+    presence = raw.presence
+    return [
+        RawOutputs(raw.heatmaps[i], raw.joints[i], raw.scores[i], None if presence is None else presence[i : i + 1])
+        for i in range(len(crops))
+    ]
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,14 @@ class _CallersNetwork:
         )
 
 
+class RawDetector(Detector, Protocol):
+    """A detector that tells its candidates as they are, too."""
+
+    def run(self, picture: NDArray[np.uint8]) -> Candidates:
+        """All candidates of a picture at the model's input size, [H, W, 3] RGB, however unlikely."""
+        ...
+
+
 class DetectorModel:
     """A detector that several callers ask at once, a picture a run.
 
@@ -74,30 +89,37 @@ class DetectorModel:
         runners: in whose threads.
     """
 
-    def __init__(self, detector: Detector, runners: Runners) -> None:
+    def __init__(self, detector: RawDetector, runners: Runners) -> None:
         self.detector = detector
         self.manifest, self.ref, self.provider = detector.manifest, detector.ref, detector.provider
-        self._lane: Lane[Callable[[], Detections], Detections] = Lane(runners, _call, 1, name=detector.ref.name)
+        self._lane: Lane[Callable[[], Any], Any] = Lane(runners, _call, 1, name=detector.ref.name)
 
-    def through(self, ticket: Ticket) -> Detector:
+    def through(self, ticket: Ticket) -> CallersDetector:
         """The detector as one caller sees it."""
-        return _CallersDetector(self.detector, self.manifest, self.ref, self.provider, self._lane, ticket)
+        return CallersDetector(self.detector, self.manifest, self.ref, self.provider, self._lane, ticket)
 
 
-def _call(looks: Sequence[Callable[[], Detections]]) -> list[Detections]:
+def _call(looks: Sequence[Callable[[], Any]]) -> list[Any]:
     return [look() for look in looks]
 
 
 @dataclass(frozen=True)
-class _CallersDetector:
-    detector: Detector
+class CallersDetector:
+    """A detector as one caller sees it; use `DetectorModel.through`."""
+
+    detector: RawDetector
     manifest: DetectorManifest
     ref: ModelRef
     provider: str
-    lane: Lane[Callable[[], Detections], Detections]
+    lane: Lane[Callable[[], Any], Any]
     ticket: Ticket
 
     def detect(self, image: NDArray[np.uint8], threshold: float | None = None) -> Detections:
         """Find the people in an upright RGB picture; see `poseglass_runtime.outputs.Detector`."""
+        found: Detections
         (found,) = self.lane.submit([lambda: self.detector.detect(image, threshold)], self.ticket)
         return found
+
+    def run(self, pictures: NDArray[np.uint8]) -> list[Candidates]:
+        """All candidates of each of some pictures [N, H, W, 3] at the model's input size; see `RawDetector`."""
+        return self.lane.submit([partial(self.detector.run, picture) for picture in pictures], self.ticket)

@@ -7,54 +7,81 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Hashable
 
+from google.protobuf.message import DecodeError
+
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
 from poseglass_server.calls import Calls
-from poseglass_server.convert import to_detector, to_model
-from poseglass_server.errors import Context, Unimplemented, refuse, to_status
+from poseglass_server.catalogue import Catalogue
+from poseglass_server.doors import caller_of
+from poseglass_server.errors import Context, refuse, to_status
 from poseglass_server.jobs import to_job
 from poseglass_server.limits import Limits
-from poseglass_server.models import Models
+from poseglass_server.listing import describe, described, list_models
+from poseglass_server.memory import PictureMemory
 from poseglass_server.observer import Observer
 from poseglass_server.pipeline import Pipeline
 from poseglass_server.stream import answer_in_order
+from poseglass_server.watching import METHODS, Watch
 
 POSE_SERVICE = pb.DESCRIPTOR.services_by_name["PoseService"].full_name
 ADMIN_SERVICE = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
+
+_PREDICT_STREAM = METHODS[f"/{POSE_SERVICE}/PredictStream"]
+
+LARGEST_AT_ONCE = 2
+"""Pictures of `max_pixels` that may be decoded at once; of smaller ones as many more."""
 
 
 class PoseService(pose_pb2_grpc.PoseServiceServicer):
     """Poses over gRPC.
 
     Args:
-        models: what is served.
+        catalogue: what is served.
         pipeline: does the work.
         limits: what one caller may ask.
         calls: those in progress.
         observer: is told what happens.
+        watch: is told of each picture of a stream.
     """
 
     def __init__(
-        self, models: Models, pipeline: Pipeline, limits: Limits, calls: Calls, observer: Observer | None = None
+        self,
+        catalogue: Catalogue,
+        pipeline: Pipeline,
+        limits: Limits,
+        calls: Calls,
+        observer: Observer | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        self._models, self._pipeline, self._limits, self._calls = models, pipeline, limits, calls
+        self._catalogue, self._pipeline, self._limits, self._calls = catalogue, pipeline, limits, calls
         self._observer = observer or Observer()
+        self._watch = watch or Watch(self._observer)
+        self._memory = PictureMemory(LARGEST_AT_ONCE * limits.max_pixels)
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         """Answer one picture."""
         try:
             self._calls.enter(context)
-            return await self._answer(request, context, context.peer())
+            return await self._answer(request, context, caller_of(context))
         except Exception as error:
             refuse(context, error, request.request_id)
             return pb.PredictResponse()
 
-    async def PredictStream(self, requests: AsyncIterator[pb.PredictRequest], context: Context) -> None:
+    async def PredictStream(self, requests: AsyncIterator[pb.PredictRequest | DecodeError], context: Context) -> None:
         """Answer pictures in their order; a bad one fails alone."""
 
-        stream = (context.peer(), id(context))  # takes turns by itself, and bounds its own pictures
+        stream = (caller_of(context), id(context))  # takes turns by itself, and bounds its own pictures
 
-        async def answer(request: pb.PredictRequest) -> pb.PredictResponse:
+        async def answer(request: pb.PredictRequest | DecodeError) -> pb.PredictResponse:
+            began = time.perf_counter()
+            response = await answer_or_error(request)
+            self._watch.picture(_PREDICT_STREAM, began, context, request, response)
+            return response
+
+        async def answer_or_error(request: pb.PredictRequest | DecodeError) -> pb.PredictResponse:
+            if isinstance(request, DecodeError):  # see RefuseMalformed
+                return pb.PredictResponse(error=to_status(request, ""))
             try:
                 return await self._answer(request, context, stream, bounded=False)
             except Exception as error:
@@ -70,20 +97,13 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
             refuse(context, error)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        """All pose models, those of the default's name first, then the detectors likewise."""
-        poses = [to_model(m, m is self._models.default) for m in self._models]
-        detectors = self._models.detectors
-        return pb.ListModelsResponse(models=[*poses, *(to_detector(d, d is detectors.default) for d in detectors)])
+        """All pose models, those of the default's name first, the detectors likewise, and what is not ready."""
+        return pb.ListModelsResponse(models=list_models(self._catalogue.models))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """One model or detector, named as in `Predict`; without a name, the default model."""
-        detectors = self._models.detectors
         try:
-            if request.name in detectors:
-                detector = detectors.get(request.name, request.version, field="name")
-                return to_detector(detector, detector is detectors.default)
-            found = self._models.get(request.name, request.version, field="name")
-            return to_model(found, found is self._models.default)
+            return describe(self._catalogue.models, request.name, request.version)
         except Exception as error:
             refuse(context, error)
             return pb.Model()
@@ -91,20 +111,31 @@ class PoseService(pose_pb2_grpc.PoseServiceServicer):
     async def _answer(
         self, request: pb.PredictRequest, context: Context, caller: Hashable, bounded: bool = True
     ) -> pb.PredictResponse:
-        job = to_job(request, self._models, self._limits, self._observer)
-        return await self._pipeline.run(job, caller, _deadline(context, request.timeout_ms), bounded)
+        job = to_job(request, self._catalogue.models, self._limits, self._observer, self._memory)
+        return await self._pipeline.run(job, caller, deadline_of(context, request.timeout_ms), bounded)
 
 
 class AdminService(pose_pb2_grpc.AdminServiceServicer):
-    """What operators may do: nothing yet."""
+    """What operators may do.
+
+    Args:
+        catalogue: what is served.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
 
     async def Reload(self, request: pb.ReloadRequest, context: Context) -> pb.ReloadResponse:
-        """Refused: this server reads its models when it starts."""
-        refuse(context, Unimplemented("this server has no model repository; start it anew to serve other model files"))
-        return pb.ReloadResponse()
+        """Look at the model repository, and say what was loaded, refused and retired."""
+        try:
+            entries = await self._catalogue.reload()
+            return pb.ReloadResponse(models=described(self._catalogue.models, entries))
+        except Exception as error:
+            refuse(context, error)
+            return pb.ReloadResponse()
 
 
-def _deadline(context: Context, timeout_ms: int) -> float | None:
+def deadline_of(context: Context, timeout_ms: int = 0) -> float | None:
     """The sooner of the call's deadline and the picture's own, of `time.monotonic`; None where there is neither."""
     remaining: float | None = context.time_remaining()
     bounds = [remaining] if remaining is not None else []

@@ -30,7 +30,9 @@ from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
 from poseglass_runtime.outputs import Detections, RawOutputs
 from poseglass_server.batcher import Runners
+from poseglass_server.catalogue import Catalogue
 from poseglass_server.models import Models
+from poseglass_server.observer import Observer
 from poseglass_server.served import DetectorModel, PoseModel
 from poseglass_server.server import PoseServer, create_server
 
@@ -131,28 +133,45 @@ class Running:
         return asyncio.run_coroutine_threadsafe(self.server.stop(grace), self.loop)
 
 
+def connect(
+    address: str, credentials: grpc.ChannelCredentials | None = None, options: Sequence[tuple[str, Any]] = ()
+) -> grpc.Channel:
+    """A channel with connections of its own, over TLS where there are credentials."""
+    options = [*options, ("grpc.use_local_subchannel_pool", 1)]
+    if credentials is None:
+        return grpc.insecure_channel(address, options)
+    return grpc.secure_channel(address, credentials, options)
+
+
 @contextmanager
 def running_server(
-    *networks: Any, detectors: Sequence[Any] = (), parallel: int = 2, most: int = 8, **options: Any
+    *networks: Any,
+    detectors: Sequence[Any] = (),
+    catalogue: Callable[[Runners], Catalogue] | None = None,
+    parallel: int = 2,
+    most: int = 8,
+    credentials: grpc.ChannelCredentials | None = None,
+    observer: Observer | None = None,
+    **options: Any,
 ) -> Iterator[Running]:
-    """A server of some networks and detectors; other options are `create_server`'s."""
+    """A server of some networks and detectors, or a catalogue, and a client; other options are `create_server`'s."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def begin() -> PoseServer:
-        runners = Runners(parallel)
+        runners = Runners(parallel, observer)
         models = Models(
             [PoseModel(network, runners, most) for network in networks],
             [DetectorModel(detector, runners) for detector in detectors],
         )
-        server = create_server(models, runners, **options)
+        server = create_server(catalogue(runners) if catalogue else Catalogue(models), runners, **options)
         await server.start()
         return server
 
     server = asyncio.run_coroutine_threadsafe(begin(), loop).result(20)
     channel_options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    with grpc.insecure_channel(f"127.0.0.1:{server.port}", channel_options) as channel:
+    with connect(f"127.0.0.1:{server.port}", credentials, channel_options) as channel:
         yield Running(server, loop, pose_pb2_grpc.PoseServiceStub(channel), channel)
     asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(20)
     loop.call_soon_threadsafe(loop.stop)
@@ -177,6 +196,12 @@ def finder() -> HalvesDetector:
 def serving() -> Callable[..., Any]:
     """`running_server`: a context manager that serves some networks."""
     return running_server
+
+
+@pytest.fixture
+def connecting() -> Callable[..., grpc.Channel]:
+    """`connect`: a channel."""
+    return connect
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from poseglass_server.batcher import Closed, Lane, Runners
 from poseglass_server.errors import Expired, Overloaded
 from poseglass_server.fairness import FairQueue
+from poseglass_server.memory import PictureMemory
 from poseglass_server.pipeline import Pipeline
 from poseglass_server.tickets import Ticket
 
@@ -305,3 +306,31 @@ def test_closing_cancels_what_waits():
         await holder
 
     asyncio.run(go())
+
+
+def test_decoded_pictures_find_room_one_after_another(pool):
+    memory, order = PictureMemory(100), []
+    first_done, first_in = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with memory.share(Ticket("first")) as reserve:
+            reserve(60)
+            first_in.set()
+            assert first_done.wait(20)
+            order.append("first")
+
+    def follow(name: str, pixels: int, **ticket) -> None:
+        with memory.share(Ticket(name, **ticket)) as reserve:
+            reserve(pixels)
+            order.append(name)
+
+    first = pool.submit(hold)
+    assert first_in.wait(20)
+    follow("small", 40)
+    large = pool.submit(follow, "larger than all", 500)
+    with pytest.raises(Expired):
+        pool.submit(follow, "late", 50, deadline=time.monotonic() + 0.01).result(20)
+    first_done.set()
+    first.result(20)
+    large.result(20)
+    assert order == ["small", "first", "larger than all"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -84,7 +86,44 @@ def test_a_port_in_use_is_refused(serve_tiny, tiny_model_path):
 
 
 def test_a_foreign_address_is_refused(tiny_model_path):
-    assert "192.0.2.1" in fails("--model", tiny_model_path, "--host", "192.0.2.1", "--port", 0)
+    line = fails("--model", tiny_model_path, "--host", "192.0.2.1", "--port", 0, "--insecure")
+    assert "cannot listen on 192.0.2.1" in line
+
+
+def test_other_machines_are_let_in_over_tls_or_on_ones_word(tiny_model_path):
+    line = fails("--model", tiny_model_path, "--host", "0.0.0.0", "--port", 0)
+    assert line.startswith("poseglass serve: --host: ")
+    assert "--tls-cert" in line
+    assert "--insecure" in line
+
+
+def test_doors_and_limits_are_options(tiny_model_path, authority, tmp_path):
+    certificate, key = authority.sign("server")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"gym {'u' * 16}")
+    doors = ["--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", authority.certificate, "--tokens", tokens]
+    limits = ["--max-streams", 1, "--max-requests", 9, "--max-connection-age", 60]
+    pair = authority.sign("camera")
+    credentials = grpc.ssl_channel_credentials(
+        authority.certificate.read_bytes(), pair[1].read_bytes(), pair[0].read_bytes()
+    )
+    metadata = [("authorization", f"Bearer {'u' * 16}")]
+    with (
+        running("--model", tiny_model_path, "--no-detector", *doors, *limits) as (_, address, _line),
+        grpc.secure_channel(address, credentials) as channel,
+    ):
+        pose = pose_pb2_grpc.PoseServiceStub(channel)
+        assert pose.ListModels(pb.ListModelsRequest(), metadata=metadata).models
+        with pytest.raises(grpc.RpcError) as caught:
+            pose.ListModels(pb.ListModelsRequest())
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        inbox: queue.Queue[None] = queue.Queue()
+        open_stream = pose.PredictStream(iter(inbox.get, None), metadata=metadata)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(pose.PredictStream(iter(()), metadata=metadata))
+        assert "--max-streams" in caught.value.details()
+        inbox.put(None)
+        assert list(open_stream) == []
 
 
 def test_it_listens_where_it_is_told_and_nowhere_else(serve_tiny):
@@ -135,6 +174,43 @@ def test_detectors_that_cannot_be_served_are_refused(tiny_model_path, tiny_detec
     both = ["--detector", tiny_detector_path]
     assert "version" in fails("--model", tiny_model_path, *both, *both)
     assert "leave one out" in fails("--model", tiny_model_path, *both, "--no-detector")
+
+
+def test_a_repository_is_served_and_looked_at_again(tiny_model_path, tmp_path):
+    file = tmp_path / "tiny" / "1" / "model.onnx"
+    file.parent.mkdir(parents=True)
+    shutil.copy(tiny_model_path, file)
+    broken = tmp_path / "broken" / "1" / "model.onnx"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"not a model")
+    with (
+        running("--models", tmp_path, "--default", "tiny", "--threads", 1) as (_, address, line),
+        grpc.insecure_channel(address) as channel,
+    ):
+        assert "tiny version 1 (default); CPUExecutionProvider, 1 thread; no detector" in line
+        listed = pose_pb2_grpc.PoseServiceStub(channel).ListModels(pb.ListModelsRequest()).models
+        assert [(m.ref.name, m.state) for m in listed] == [("tiny", pb.READY), ("broken", pb.REFUSED)]
+        shutil.rmtree(broken.parents[1])
+        shutil.rmtree(file.parents[1])
+        (retired,) = pose_pb2_grpc.AdminServiceStub(channel).Reload(pb.ReloadRequest()).models
+        assert (retired.ref.name, retired.state) == ("tiny", pb.RETIRING)
+
+
+def test_an_empty_repository_is_no_reason_to_stop(tmp_path):
+    with running("--models", tmp_path, "--watch", 60) as (process, _, line):
+        assert "no model is ready" in line
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_options_of_a_repository_exclude_those_of_files(tmp_path):
+    assert "--models takes a directory" in fails("--models", tmp_path / "absent")
+    for option in (["--model", "hourglass-s"], ["--detector", "person"], ["--no-detector"]):
+        line = fails("--models", tmp_path, *option)
+        assert "--models" in line
+        assert option[0] in line
+    for option in (["--default", "a"], ["--watch", 5]):
+        assert f"{option[0]} is of a model repository; add --models DIR" in fails(*option)
 
 
 def test_a_device_that_is_not_there_is_refused(tiny_model_path):

@@ -19,9 +19,11 @@ from poseglass_server.convert import encode_heatmaps
 from poseglass_server.errors import (
     LONGEST_TEXT,
     Expired,
+    Forbidden,
     MessageTooLarge,
     Overloaded,
     ShuttingDown,
+    Unauthenticated,
     Unimplemented,
     UnknownModel,
     to_status,
@@ -66,8 +68,6 @@ def shelve():
 
 
 def test_models_need_names_of_their_own(make_network, shelve):
-    with pytest.raises(ValueError, match="no model"):
-        shelve([])
     with pytest.raises(ValueError, match="'a' version 2"):
         shelve([make_network("a", 1), make_network("a", 2), make_network("a", 2)])
 
@@ -105,6 +105,8 @@ def test_the_newest_version_is_the_greatest_not_the_last(make_network, shelve):
         (Overloaded("full", 0.5), grpc.StatusCode.RESOURCE_EXHAUSTED, error_details_pb2.RetryInfo),
         (Expired("late"), grpc.StatusCode.DEADLINE_EXCEEDED, None),
         (ShuttingDown("closing"), grpc.StatusCode.UNAVAILABLE, None),
+        (Unauthenticated("who"), grpc.StatusCode.UNAUTHENTICATED, None),
+        (Forbidden("not you"), grpc.StatusCode.PERMISSION_DENIED, None),
         (Unimplemented("not here"), grpc.StatusCode.UNIMPLEMENTED, None),
         (KeyError("secret"), grpc.StatusCode.INTERNAL, error_details_pb2.RequestInfo),
         (ValueError("secret"), grpc.StatusCode.INTERNAL, error_details_pb2.RequestInfo),

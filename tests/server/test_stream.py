@@ -45,6 +45,15 @@ def test_answers_come_in_order_and_failures_stay_alone(shared_server, png, encod
         assert bool(answer.persons) == (i not in failed)
 
 
+def test_a_frame_that_is_no_message_fails_alone(shared_server, png):
+    good = pb.PredictRequest(request_id="good", image=png, boxes=[WHOLE]).SerializeToString()
+    call = shared_server.channel.stream_stream("/poseglass.v1.PoseService/PredictStream")
+    answers = [pb.PredictResponse.FromString(data) for data in call(iter([good, b"\xff\xff\xff", good]))]
+    assert [answer.request_id for answer in answers] == ["good", "", "good"]
+    assert [answer.error.code for answer in answers] == [0, CODE.INVALID_ARGUMENT.value[0], 0]
+    assert "pose.proto" in answers[1].error.message
+
+
 def test_an_unknown_failure_stays_alone_too(serving, network, png):
     calls = iter(range(3))
     run = network.run
@@ -107,15 +116,23 @@ def test_a_caller_who_leaves_takes_his_work_along(serving, network, png):
         assert network.runs == 2
 
 
-def test_a_stream_does_not_hold_up_single_pictures(serving, network, png):
-    """Those who read no answers are not read from; others are served."""
+def test_a_reader_that_stands_still_holds_up_itself_only(serving, network, png):
+    """Over the same connection, others go on; it is not computed ahead of, and gets everything once it reads."""
+    light = pb.PredictRequest(image=png, boxes=[WHOLE])
+    outputs = pb.Outputs(heatmaps=True, heatmap_type=pb.FLOAT32)
+    heavy = pb.PredictRequest(image=png, outputs=outputs, boxes=[WHOLE] * 50)  # answers of 700 kB
     with serving(network, workers=2) as running:
-        unread = running.pose.PredictStream(
-            pb.PredictRequest(image=png, outputs=pb.Outputs(heatmaps=True), boxes=[WHOLE] * 50) for _ in range(100)
-        )
+        unread = running.pose.PredictStream(heavy for _ in range(30))
         for _ in range(5):
-            assert running.pose.Predict(pb.PredictRequest(image=png, boxes=[WHOLE]), timeout=20).persons
-        unread.cancel()
+            assert running.pose.Predict(light, timeout=20).persons
+        assert len(list(running.pose.PredictStream(iter([light] * 20), timeout=20))) == 20
+        runs = -1
+        while runs != network.runs:  # until it stands still
+            runs = network.runs
+            time.sleep(0.4)
+        assert runs < 30 * 50
+        assert running.pose.Predict(light, timeout=20).persons
+        assert sum(len(answer.persons) for answer in unread) == 30 * 50
 
 
 def test_stopping_ends_an_endless_stream_after_what_was_read(serving, network, png):
