@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -20,6 +20,9 @@ from poseglass_training.evaluation import evaluate as evaluate_model
 from poseglass_training.pasting import Pasting, backgrounds_of
 from poseglass_training.reporting import evaluation_bar, print_evaluation
 from poseglass_training.scenes import HELD_OUT_EVERY
+
+if TYPE_CHECKING:
+    from poseglass.commands.connection import Connection
 
 
 class Mode(StrEnum):
@@ -79,7 +82,6 @@ def evaluate(
             help="Also count how many of these pictures (a COCO file's without annotations) are answered with nobody.",
         ),
     ] = None,
-    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Ask a server; else evaluate in-process.")] = "",
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Where to compute in-process.")] = "auto",
     report: Annotated[
         Path | None,
@@ -90,6 +92,8 @@ def evaluate(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    connection: Connection,
 ) -> None:
     """Measure PCK@0.2 of a model, with its 95 % interval and the protocol it was measured by."""
     console = Console(stderr=True)
@@ -111,6 +115,7 @@ def evaluate(
                 "--without-people is for --mode whole and detect: with boxes given, nobody is left out"
             )
         nobody = None
+        server = connection if connection.wanted else None
         with predictor(model, server, device, detector) as (predict, encoded), evaluation_bar(console) as progress:
             result = evaluate_model(predict, people, mode.value, flip, encoded, pasting, progress)
             if empty:

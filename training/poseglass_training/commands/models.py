@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import poseglass_models
 from poseglass_core.poses import PoseRequest, Prediction
 from poseglass_runtime.outputs import Detector, Network
 from poseglass_runtime.predictor import Predictor
 from poseglass_training.evaluation import Predict
+
+if TYPE_CHECKING:
+    from poseglass.commands.connection import Connection
 
 
 class ModelUnusable(RuntimeError):
@@ -23,12 +26,14 @@ NO_DETECTOR = "none"
 
 
 @contextmanager
-def predictor(model: str, server: str, device: str, detector: str = "") -> Iterator[tuple[Predict, bool]]:
+def predictor(
+    model: str, connection: Connection | None, device: str, detector: str = ""
+) -> Iterator[tuple[Predict, bool]]:
     """What answers, and whether it takes the bytes of files.
 
     Args:
         model: shipped name, ONNX file or checkpoint; the server's name of it.
-        server: HOST:PORT; empty: this process.
+        connection: to a server; None: this process.
         device: where to compute in this process.
         detector: finds people where no box is given: shipped name or ONNX file, or the server's name of it; empty: the
             shipped one, where there is one, or the server's own; `NO_DETECTOR`: none.
@@ -36,15 +41,13 @@ def predictor(model: str, server: str, device: str, detector: str = "") -> Itera
     Raises:
         ModelUnusable: one of them cannot be used.
     """
-    if not server:
+    if connection is None:
         pose, finder = local_predictor(model, device), local_detector(detector, device)
         yield lambda image, request: pose.predict(image, request, finder), False
         return
     if detector == NO_DETECTOR:
         raise ModelUnusable("a server's detector cannot be left out from here; start it with --no-detector")
-    from poseglass import PoseClient
-
-    with PoseClient(server) as client:
+    with connection.client() as client:
 
         def ask(content: Any, request: PoseRequest) -> Prediction:
             return client.predict(

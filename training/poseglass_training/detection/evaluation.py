@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -162,8 +162,14 @@ def false_alarms(detect: Detect, scenes: Sequence[Scene], threshold: float) -> f
 
 def top_scores(detect: Detect, scenes: Sequence[Scene]) -> NDArray[np.float64]:
     """The highest score in each picture without anybody."""
-    empty = [scene for scene in scenes if not scene.people and not scene.avoid]
-    return np.array([max(detect(decode_image(read_picture(scene.image)))[1], default=0.0) for scene in empty])
+    return np.array([max(detect(picture)[1], default=0.0) for picture in empty_pictures(scenes)])
+
+
+def empty_pictures(scenes: Sequence[Scene]) -> Iterator[NDArray[np.uint8]]:
+    """The pictures without anybody, [height, width, 3] RGB."""
+    for scene in scenes:
+        if not scene.people and not scene.avoid:
+            yield decode_image(read_picture(scene.image))
 
 
 def main_person_found(

@@ -24,9 +24,9 @@ CLEAR = 0.15
 class DetectionScenes:
     """Training pictures, each a function of (seed, epoch, index).
 
-    Three in ten show a picture of everybody labelled, or four of them; as many a labelled person's own picture, of which
-    only the person is known; the rest shows people cut out of such pictures on pictures without anybody, among pieces
-    of other pictures without anybody, so that an edge alone is no sign of a person.
+    Three in ten show a picture of everybody labelled, or four of them; as many a labelled person's own picture, of
+    which only the person is known; the rest shows people cut out of such pictures on pictures without anybody, among
+    pieces of other pictures without anybody, so that an edge alone is no sign of a person.
 
     Args:
         scenes: pictures in which everybody is labelled; some of them without people.

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from poseglass_training.annotations import KeypointData
-from poseglass_training.detection.evaluation import Detect, main_person_found, measure_precision, top_scores
+from poseglass_training.detection.evaluation import (
+    Detect,
+    empty_pictures,
+    main_person_found,
+    measure_precision,
+    top_scores,
+)
 from poseglass_training.pasting import Pasting
 from poseglass_training.scenes import Scene
 
@@ -41,14 +47,19 @@ def choose_threshold(detect: Detect, scenes: Sequence[Scene]) -> float:
     """The lowest threshold, within bounds, at which few enough pictures without people should show somebody.
 
     It is the conformal quantile: the scores of a new picture are as likely to rank anywhere among those of dev, so with
-    few pictures to go by the threshold lies above all of them.
+    few pictures to go by the threshold lies above all of them. A picture counts with its mirror image, which is as
+    likely to come, and often scores otherwise.
 
     Args:
         detect: the detector.
         scenes: of dev; those without people count.
     """
-    tops = top_scores(detect, scenes)
-    if not len(tops):
+    tops = [
+        max(detect(np.ascontiguousarray(seen))[1], default=0.0)
+        for picture in empty_pictures(scenes)
+        for seen in (picture, picture[:, ::-1])
+    ]
+    if not tops:
         return UNKNOWN
     rank = min(math.ceil((len(tops) + 1) * (1 - ALARMS)), len(tops))
     return round(float(np.clip(np.sort(tops)[rank - 1] + MARGIN, LOWEST, HIGHEST)), 2)
