@@ -25,6 +25,7 @@ from rich.table import Table
 import poseglass_models
 from machine import processor
 from mediapipe_peer import PADDING, MediaPipe, WorkerError
+from poseglass.commands.connection import Connection
 from poseglass_core.errors import NotSupported
 from poseglass_core.files import write_whole
 from poseglass_core.metrics import LIMB_JOINTS, PckResult
@@ -188,8 +189,11 @@ def ours(names: Sequence[str], threads: int, serve: bool) -> Iterator[dict[str, 
             for name in names
         }
         return
-    with running_server(names, threads) as address, ExitStack() as stack:
-        yield {f"{name}, served": stack.enter_context(predictor(Path(name).stem, address, "cpu"))[0] for name in names}
+    with running_server(names, threads) as server, ExitStack() as stack:
+        yield {
+            f"{name}, served": stack.enter_context(predictor(Path(name).stem, Connection(server.address), "cpu"))[0]
+            for name in names
+        }
 
 
 @dataclass(frozen=True)

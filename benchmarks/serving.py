@@ -8,28 +8,44 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 
 class ServerError(RuntimeError):
     """The server does not start; the message says what it said last."""
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that answers calls.
+
+    Attributes:
+        address: HOST:PORT.
+        process: it runs in.
+    """
+
+    address: str
+    process: subprocess.Popen[str]
+
+
 @contextmanager
-def running_server(models: Sequence[str], threads: int) -> Iterator[str]:
+def running_server(models: Sequence[str], threads: int, options: Sequence[str] = ()) -> Iterator[Server]:
     """Serve models on a free port of this machine.
 
     Args:
         models: shipped names or files; none: all that are shipped.
         threads: of inference.
+        options: further ones of `poseglass serve`.
 
     Yields:
-        HOST:PORT, once calls are answered.
+        The server, once it answers calls.
 
     Raises:
         ServerError: it does not start.
     """
     command = [sys.executable, "-m", "poseglass", "serve", "--port", "0", "--device", "cpu", "--threads", str(threads)]
     command += [part for model in models for part in ("--model", model)]
+    command += options
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
         try:
@@ -40,7 +56,7 @@ def running_server(models: Sequence[str], threads: int) -> Iterator[str]:
                 complaints.seek(0)
                 said = complaints.read().decode(errors="replace").strip().splitlines()
                 raise ServerError(said[-1] if said else "the server stopped and said nothing")
-            yield ready[1]
+            yield Server(ready[1], process)
         finally:
             process.terminate()
             process.communicate()

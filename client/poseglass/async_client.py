@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack, overload
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from poseglass import exchange as settings
+from poseglass.async_streaming import AsyncStream
+from poseglass.connecting import ConnectionSettings
 from poseglass.convert import ModelInfo, to_model_info, to_model_request
 from poseglass.errors import Cancelled, ClientClosed, PoseglassError, mapped
 from poseglass.exchange import (
@@ -25,7 +26,7 @@ from poseglass.exchange import (
     get_model_request,
 )
 from poseglass.options import ImageLike, PredictOptions
-from poseglass.streaming import Pending, ended, silent
+from poseglass.pipeline import Pipeline, Slot
 from poseglass_core.poses import Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
@@ -40,9 +41,7 @@ class AsyncPoseClient:
     Belongs to the event loop of its first call. A cancelled task cancels its call.
 
     Args:
-        address: "HOST:PORT".
-        timeout: seconds a call may take unless it says otherwise.
-        max_message_mb: MiB a message may have, either way; the server's is `--max-message-mb`.
+        address, timeout, max_message_mb, **settings: see `PoseClient`.
 
     Raises:
         InvalidRequest: a setting that cannot be.
@@ -54,13 +53,14 @@ class AsyncPoseClient:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         max_message_mb: int = DEFAULT_MAX_MESSAGE_MB,
+        **settings: Unpack[ConnectionSettings],
     ) -> None:
-        self._exchange = Exchange(address, timeout, max_message_mb)
+        self._exchange = Exchange(address, timeout, max_message_mb, **settings)
         self._channel: Any = None  # made inside the event loop, which a constructor may be outside of
         self._poses: Any = None
         self._health: Any = None
-        self._streams: set[Any] = set()
-        self._closed = False
+        self._streams: set[AsyncStream] = set()
+        self._closed = asyncio.Event()
 
     async def __aenter__(self) -> AsyncPoseClient:
         return self
@@ -72,9 +72,9 @@ class AsyncPoseClient:
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        self._closed = True
-        for call in self._streams.copy():  # the channel overlooks streams that wait for the caller's next picture
-            call.cancel()
+        self._closed.set()
+        for stream in self._streams.copy():  # the channel overlooks streams that wait for the caller's next picture
+            stream.fail(ClientClosed())
         if self._channel is not None:
             await self._channel.close()
 
@@ -101,12 +101,56 @@ class AsyncPoseClient:
         Args:
             images: iterable or asynchronous iterable; read lazily in a task of its own. A plain iterable that waits
                 holds the event loop up.
-            timeout: seconds for each picture from when it is sent; default the client's.
+            timeout: seconds for each picture from when it is first sent; default the client's.
             in_flight: pictures sent and not yet answered.
             **options: as for `predict`, for every picture.
         """
         seconds = self._exchange.stream_settings(images, timeout, in_flight, options)
         return self._stream(images, seconds, in_flight, options)
+
+    @overload
+    def predict_many(
+        self,
+        items: Iterable[StreamItem] | AsyncIterable[StreamItem],
+        *,
+        on_error: Literal["raise"] = "raise",
+        timeout: float | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[PredictOptions],
+    ) -> AsyncIterator[Prediction]: ...
+
+    @overload
+    def predict_many(
+        self,
+        items: Iterable[StreamItem] | AsyncIterable[StreamItem],
+        *,
+        on_error: Literal["return"],
+        timeout: float | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[PredictOptions],
+    ) -> AsyncIterator[Prediction | PoseglassError]: ...
+
+    def predict_many(
+        self,
+        items: Iterable[StreamItem] | AsyncIterable[StreamItem],
+        *,
+        on_error: Literal["raise", "return"] = "raise",
+        timeout: float | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[PredictOptions],
+    ) -> AsyncIterator[Prediction | PoseglassError]:
+        """Find the poses in many pictures, each a prediction or an error; see `PoseClient.predict_many`.
+
+        Args:
+            items: as the `images` of `stream`.
+            on_error: "raise" the first picture's that fails, or "return" it in its place.
+            timeout: seconds for each picture from when it is first sent; default the client's.
+            in_flight: pictures sent and not yet answered.
+            **options: as for `predict`, for every picture.
+        """
+        raising = self._exchange.raising(on_error)
+        answers = self.stream(items, timeout=timeout, in_flight=in_flight, **options)
+        return _raised(answers) if raising else answers
 
     async def _stream(
         self,
@@ -116,57 +160,22 @@ class AsyncPoseClient:
         options: PredictOptions,
     ) -> AsyncIterator[Prediction | PoseglassError]:
         self._connect()
-        call = self._poses.PredictStream()
-        free = asyncio.Semaphore(in_flight)
-        slots: asyncio.Queue[Pending | PoseglassError | None] = asyncio.Queue()
-
-        async def send() -> None:
-            """Puts a slot a picture into `slots`, and None behind the last, whatever happens."""
-            pictures = _each(images)
-            try:
-                while True:
-                    await free.acquire()
-                    try:
-                        picture = await anext(pictures)
-                    except StopAsyncIteration:
-                        break
-                    try:
-                        request = await asyncio.to_thread(self._exchange.stream_request, picture, options, seconds)
-                    except PoseglassError as error:
-                        slots.put_nowait(error)
-                        continue
-                    slots.put_nowait(Pending(request, time.monotonic()))
-                    await call.write(request)
-                with suppress(asyncio.InvalidStateError):  # the server may have ended it already
-                    await call.done_writing()
-            finally:
-                slots.put_nowait(None)
-
-        self._streams.add(call)
-        # Nothing will be sent any more once the call is over, so nobody should wait for another slot then.
-        call.add_done_callback(lambda _: slots.put_nowait(None))
-        sender = asyncio.create_task(send())
+        exchange = self._exchange
+        stream = AsyncStream(
+            images,
+            lambda item: exchange.stream_request(item, options, seconds),
+            lambda: self._poses.PredictStream(metadata=exchange.metadata()),
+            Pipeline(exchange, seconds, in_flight),
+            exchange.address,
+        )
+        self._streams.add(stream)
         try:
             with self._mapped():
-                while (slot := await slots.get()) is not None:
-                    self._check_open()  # reading a call that was cancelled here would never end
-                    if isinstance(slot, Pending):
-                        response = await self._receive(call, slot, seconds)
-                        deadline = time.monotonic() + seconds
-                        failure = self._exchange.failure(response)
-                        yield failure or await self._prediction(response, slot.request, deadline)
-                    else:
-                        yield slot
-                    free.release()
-                if not sender.done():  # the call was over first
-                    self._check_open()
-                    await self._receive(call, Pending(pb.PredictRequest(), time.monotonic()), seconds)
-                await sender  # raises what `images` raised, or why it could not send
+                async for slot in stream.answers():
+                    yield await self._answer(slot, seconds)
         finally:
-            sender.cancel()
-            call.cancel()
-            self._streams.discard(call)
-            await asyncio.gather(sender, return_exceptions=True)
+            await stream.stop()
+            self._streams.discard(stream)
 
     async def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """The models that the server has; see `PoseClient.models`."""
@@ -188,15 +197,11 @@ class AsyncPoseClient:
         response = await self._call(self._health.Check, health_pb2.HealthCheckRequest(), deadline)
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def _receive(self, call: Any, slot: Pending, seconds: float) -> pb.PredictResponse:
-        patience = slot.sent + seconds + settings.STREAM_GRACE - time.monotonic()
-        try:
-            response = await asyncio.wait_for(call.read(), max(patience, 0))
-        except TimeoutError:
-            raise silent(self._exchange.address, seconds) from None
-        if response is grpc.aio.EOF:
-            raise ended()
-        return response  # type: ignore[no-any-return]
+    async def _answer(self, slot: Slot, seconds: float) -> Prediction | PoseglassError:
+        """What a stream says of one picture."""
+        if isinstance(slot.answer, pb.PredictResponse):
+            return await self._prediction(slot.answer, slot.request, time.monotonic() + seconds)
+        return slot.error()
 
     async def _prediction(
         self, response: pb.PredictResponse, request: pb.PredictRequest, deadline: float
@@ -208,8 +213,16 @@ class AsyncPoseClient:
         return self._exchange.prediction(response, request, skeleton)
 
     async def _call(self, method: Any, request: Any, deadline: float) -> Any:
-        with self._mapped():
-            return await method(request, timeout=max(deadline - time.monotonic(), 0))
+        attempts = self._exchange.attempts(deadline)
+        while True:
+            self._check_open()
+            try:
+                with self._mapped():
+                    return await method(request, timeout=attempts.remaining(), metadata=self._exchange.metadata())
+            except PoseglassError as error:
+                pause = attempts.pause(error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), pause)
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -220,28 +233,26 @@ class AsyncPoseClient:
         except (asyncio.CancelledError, asyncio.InvalidStateError, Cancelled, grpc.aio.UsageError):
             # The channel's end cancels what waits for it; a task that was cancelled itself stays so.
             task = asyncio.current_task()
-            if not self._closed or (task is not None and task.cancelling()):
+            if not self._closed.is_set() or (task is not None and task.cancelling()):
                 raise
             raise ClientClosed from None
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closed.is_set():
             raise ClientClosed
 
     def _connect(self) -> None:
         self._check_open()
         if self._channel is None:
-            options = self._exchange.channel_options()
-            self._channel = grpc.aio.insecure_channel(self._exchange.address, options=options)
+            self._channel = self._exchange.open_channel(grpc.aio)
             self._poses = pose_pb2_grpc.PoseServiceStub(self._channel)  # type: ignore[no-untyped-call]
             self._health = health_pb2_grpc.HealthStub(self._channel)
 
 
-async def _each(images: Iterable[StreamItem] | AsyncIterable[StreamItem]) -> AsyncIterator[StreamItem]:
-    """Both kinds of iterable as one."""
-    if isinstance(images, AsyncIterable):
-        async for image in images:
-            yield image
-    else:
-        for image in images:
-            yield image
+async def _raised(answers: AsyncIterator[Prediction | PoseglassError]) -> AsyncIterator[Prediction]:
+    """The answers until the first error, which is raised."""
+    async with aclosing(answers) as each:  # type: ignore[type-var]
+        async for answer in each:
+            if isinstance(answer, PoseglassError):
+                raise answer
+            yield answer

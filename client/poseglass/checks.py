@@ -86,18 +86,6 @@ def several(field: str, value: Any, meaning: str) -> list[Any]:
         raise InvalidRequest(field, f"must be {meaning}, not {said(value)}") from None
 
 
-_HOST_PORT = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):([0-9]{1,5})")
-
-
-def address(value: Any) -> str:
-    """HOST:PORT; an IPv6 host stands in brackets."""
-    match = _HOST_PORT.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) > 65535:
-        meaning = "HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:50051 or [::1]:50051"
-        raise InvalidRequest("address", f"must be {meaning}, not {said(value)}")
-    return str(value)
-
-
 def path(value: str | Path) -> Path:
     """A path as written by a person: `~` is the home folder.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,7 @@ COMMANDS = {
     "serve": Row("poseglass_server.commands", "serve", "cpu", "Serve models over gRPC."),
     "models": Row("poseglass.commands.service", "models", "cpu", "List the shipped models, or a server's."),
     "health": Row("poseglass.commands.service", "health", "", "Ask a server whether it is serving."),
+    "bench": Row("poseglass.commands.bench", "bench", "", "Put a server under load, and measure it."),
     "import": Row(
         "poseglass_training.commands", "import_annotations", "training", "Other annotation formats to COCO JSON."
     ),
@@ -90,8 +92,13 @@ class LazyGroup(TyperGroup):
 def load(name: str) -> Any:
     """Import a command and make it one that typer can run."""
     row = COMMANDS[name]
+    function = getattr(import_module(row.module), row.function)
+    if "connection" in signature(function).parameters:
+        from poseglass.commands.connection import with_connection
+
+        function = with_connection(function)
     application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    application.command(name)(getattr(import_module(row.module), row.function))
+    application.command(name)(function)
     return typer.main.get_command(application)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack, overload
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from poseglass.connecting import ConnectionSettings
 from poseglass.convert import ModelInfo, to_model_info, to_model_request
 from poseglass.errors import Cancelled, ClientClosed, InvalidRequest, PoseglassError, mapped
 from poseglass.exchange import (
@@ -23,7 +25,8 @@ from poseglass.exchange import (
     get_model_request,
 )
 from poseglass.options import ImageLike, PredictOptions
-from poseglass.streaming import Answers, Pending, Sender
+from poseglass.pipeline import Pipeline, Slot
+from poseglass.streaming import Stream
 from poseglass_core.poses import Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
@@ -39,10 +42,15 @@ class PoseClient:
             for pose in client.predict("me.jpg").poses:
                 print(pose["left_knee"], pose.angle("left_knee"))
 
+    A call that finds the server away, or too busy, is made again after a while, as long as its timeout allows.
+
     Args:
-        address: "HOST:PORT".
-        timeout: seconds a call may take unless it says otherwise.
+        address: "HOST:PORT", "dns:///HOST:PORT", or several "A:PORT,B:PORT" with numeric addresses. Where there are
+            several servers, calls go round.
+        timeout: seconds a call may take unless it says otherwise, all its attempts together.
         max_message_mb: MiB a message may have, either way; the server's is `--max-message-mb`.
+        **settings: `retries`, `keepalive`, `tls`, `ca_file`, `certificate`, `key`, `server_name`, `token`,
+            `token_file`, `insecure`, as `ConnectionSettings` describes them.
 
     Raises:
         InvalidRequest: a setting that cannot be.
@@ -54,12 +62,14 @@ class PoseClient:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         max_message_mb: int = DEFAULT_MAX_MESSAGE_MB,
+        **settings: Unpack[ConnectionSettings],
     ) -> None:
-        self._exchange = Exchange(address, timeout, max_message_mb)
-        self._channel = grpc.insecure_channel(address, options=self._exchange.channel_options())
+        self._exchange = Exchange(address, timeout, max_message_mb, **settings)
+        self._channel = self._exchange.open_channel(grpc)
         self._poses: Any = pose_pb2_grpc.PoseServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-        self._closed = False
+        self._streams: set[Stream] = set()
+        self._closed = threading.Event()
 
     def __enter__(self) -> PoseClient:
         return self
@@ -71,7 +81,9 @@ class PoseClient:
 
     def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        self._closed = True
+        self._closed.set()
+        for stream in self._streams.copy():
+            stream.fail(ClientClosed())
         self._channel.close()
 
     def predict(
@@ -114,10 +126,14 @@ class PoseClient:
                 if isinstance(answer, PoseglassError):
                     print(path, answer)
 
+        A picture that the server has no time for is sent again; where the stream breaks, because the server is
+        restarted for example, those without an answer are sent over a new one.
+
         Args:
-            images: pictures as `predict` takes them, or (picture, options) pairs whose options win over the stream's.
-                Read lazily, in a thread of its own, no more than `in_flight` pictures ahead of what was yielded.
-            timeout: seconds for each picture from when it is sent; default the client's.
+            images: pictures as `predict` takes them, or (picture, options) pairs whose options win over the stream's,
+                or (picture, boxes) pairs. Read lazily, in a thread of its own, no more than `in_flight` pictures ahead
+                of what was yielded.
+            timeout: seconds for each picture from when it is first sent; default the client's.
             in_flight: pictures sent and not yet answered.
             **options: as for `predict`, for every picture.
 
@@ -125,33 +141,82 @@ class PoseClient:
             A Prediction, or the PoseglassError of that picture.
 
         Raises:
-            PoseglassError: the stream itself broke: nobody answers, the server went away. What `images` itself raises
-                is raised here too, after the answers before it.
+            PoseglassError: the stream itself broke, and could not be mended within `retries` and the timeout. What
+                `images` itself raises is raised here too, after the answers before it.
         """
         seconds = self._exchange.stream_settings(images, timeout, in_flight, options)
         return self._stream(images, seconds, in_flight, options)
+
+    @overload
+    def predict_many(
+        self,
+        items: Iterable[StreamItem],
+        *,
+        on_error: Literal["raise"] = "raise",
+        timeout: float | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[PredictOptions],
+    ) -> Iterator[Prediction]: ...
+
+    @overload
+    def predict_many(
+        self,
+        items: Iterable[StreamItem],
+        *,
+        on_error: Literal["return"],
+        timeout: float | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[PredictOptions],
+    ) -> Iterator[Prediction | PoseglassError]: ...
+
+    def predict_many(
+        self,
+        items: Iterable[StreamItem],
+        *,
+        on_error: Literal["raise", "return"] = "raise",
+        timeout: float | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[PredictOptions],
+    ) -> Iterator[Prediction | PoseglassError]:
+        """Find the poses in many pictures: `stream`, for callers who want every one of them or an error.
+
+        Args:
+            items: as the `images` of `stream`.
+            on_error: "raise" the first picture's that fails (its `index` says which), or "return" it in its place.
+            timeout: seconds for each picture from when it is first sent; default the client's.
+            in_flight: pictures sent and not yet answered.
+            **options: as for `predict`, for every picture.
+
+        Yields:
+            A Prediction for each item, in their order; with "return" the PoseglassError of one that failed.
+
+        Raises:
+            PoseglassError: as `stream`.
+        """
+        raising = self._exchange.raising(on_error)
+        answers = self.stream(items, timeout=timeout, in_flight=in_flight, **options)
+        return _raised(answers) if raising else answers
 
     def _stream(
         self, images: Iterable[StreamItem], seconds: float, in_flight: int, options: PredictOptions
     ) -> Iterator[Prediction | PoseglassError]:
         self._check_open()
         exchange = self._exchange
-        sender = Sender(images, lambda item: exchange.stream_request(item, options, seconds), in_flight)
-        with self._mapped():
-            answers = Answers(self._poses.PredictStream(sender.requests()), sender, exchange.address)
-            try:
-                for slot in sender.slots():
-                    if not isinstance(slot, Pending):
-                        yield slot
-                    else:
-                        response = answers.next(slot, seconds)
-                        yield exchange.failure(response) or self._prediction(
-                            response, slot.request, time.monotonic() + seconds
-                        )
-                    sender.done()
-            finally:
-                sender.stop()
-                answers.cancel()
+        stream = Stream(
+            images,
+            lambda item: exchange.stream_request(item, options, seconds),
+            lambda requests: self._poses.PredictStream(requests, metadata=exchange.metadata()),
+            Pipeline(exchange, seconds, in_flight),
+            exchange.address,
+        )
+        self._streams.add(stream)
+        try:
+            with self._mapped():
+                for slot in stream.answers():
+                    yield self._answer(slot, seconds)
+        finally:
+            stream.stop()
+            self._streams.discard(stream)
 
     def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """The models that the server has, the refused ones too."""
@@ -183,6 +248,12 @@ class PoseClient:
         response = self._call(self._health.Check, health_pb2.HealthCheckRequest(), deadline)
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
+    def _answer(self, slot: Slot, seconds: float) -> Prediction | PoseglassError:
+        """What a stream says of one picture."""
+        if isinstance(slot.answer, pb.PredictResponse):
+            return self._prediction(slot.answer, slot.request, time.monotonic() + seconds)
+        return slot.error()
+
     def _prediction(self, response: pb.PredictResponse, request: pb.PredictRequest, deadline: float) -> Prediction:
         skeleton = self._exchange.skeleton(response)
         if skeleton is None:
@@ -191,9 +262,15 @@ class PoseClient:
         return self._exchange.prediction(response, request, skeleton)
 
     def _call(self, method: Any, request: Any, deadline: float) -> Any:
-        self._check_open()
-        with self._mapped():
-            return method(request, timeout=max(deadline - time.monotonic(), 0))
+        attempts = self._exchange.attempts(deadline)
+        while True:
+            self._check_open()
+            try:
+                with self._mapped():
+                    return method(request, timeout=attempts.remaining(), metadata=self._exchange.metadata())
+            except PoseglassError as error:
+                pause = attempts.pause(error)
+            self._closed.wait(pause)
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -202,10 +279,18 @@ class PoseClient:
             with mapped(self._exchange.address):
                 yield
         except (Cancelled, ValueError) as error:  # gRPC's own ValueError: the channel is closed
-            if not self._closed or isinstance(error, InvalidRequest):
+            if not self._closed.is_set() or isinstance(error, InvalidRequest):
                 raise
             raise ClientClosed from None
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closed.is_set():
             raise ClientClosed
+
+
+def _raised(answers: Iterator[Prediction | PoseglassError]) -> Iterator[Prediction]:
+    """The answers until the first error, which is raised."""
+    for answer in answers:
+        if isinstance(answer, PoseglassError):
+            raise answer
+        yield answer

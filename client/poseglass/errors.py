@@ -34,14 +34,18 @@ class PoseglassError(Exception):
 
     Attributes:
         code: a gRPC status name such as "INVALID_ARGUMENT", also where no server was involved.
+        transient: whether the same question may be answered a little later. The clients ask again by themselves.
         request_id: of the picture that failed, inside a stream.
+        index: place of that picture among those given, from 0; None outside of streams.
     """
 
     code = "UNKNOWN"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
+        self.transient = False
         self.request_id = ""
+        self.index: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Code and message as plain values."""
@@ -108,6 +112,7 @@ class Overloaded(PoseglassError):
 
     Attributes:
         retry_after: seconds to wait before trying again; None where the server did not say.
+        transient: where it did.
     """
 
     code = "RESOURCE_EXHAUSTED"
@@ -115,6 +120,7 @@ class Overloaded(PoseglassError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.transient = retry_after is not None
 
 
 class DeadlineExceeded(PoseglassError):
@@ -130,9 +136,17 @@ class Cancelled(PoseglassError):
 
 
 class Unavailable(PoseglassError):
-    """Nobody answers at that address."""
+    """Nobody answers at that address.
+
+    Attributes:
+        transient: unless both ends disagree about TLS, which stays so.
+    """
 
     code = "UNAVAILABLE"
+
+    def __init__(self, message: str, transient: bool = True) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class ServerError(PoseglassError):
@@ -140,11 +154,13 @@ class ServerError(PoseglassError):
 
     Attributes:
         code: the gRPC status name.
+        transient: where it ended a stream without a word that arrived.
     """
 
-    def __init__(self, message: str, code: str = "INTERNAL") -> None:
+    def __init__(self, message: str, code: str = "INTERNAL", transient: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.transient = transient
 
 
 class MissingExtra(PoseglassError):
@@ -209,22 +225,43 @@ def from_status(status: status_pb2.Status, address: str = "") -> PoseglassError:
             return InvalidRequest(first.field, first.description + rest)
         return InvalidRequest("", message)
     if code == code_pb2.RESOURCE_EXHAUSTED:
-        # gRPC itself answers with this code where a message is over the limit, on either end.
-        if "message larger than max" in message:
+        # gRPC itself answers with this code, too, where a message is over the limit, on either end.
+        info = _detail(status, error_details_pb2.ErrorInfo)
+        if "message larger than max" in message or (info is not None and info.reason == "MESSAGE_TOO_LARGE"):
             return too_large(f"a message exceeds what one end takes ({message})")
         retry = _detail(status, error_details_pb2.RetryInfo)
         return Overloaded(message, None if retry is None else retry.retry_delay.ToTimedelta().total_seconds())
     if code == code_pb2.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"no answer in time ({message}); give a longer timeout")
     if code == code_pb2.UNAVAILABLE:
-        where = f" at {address}" if address else ""
-        return Unavailable(f"no server answers{where} ({message}); check the address, or run `poseglass serve` there")
+        return _unavailable(message, f" at {address}" if address else "")
     if code == code_pb2.UNIMPLEMENTED and _NO_SUCH_METHOD.search(message):
         return Unimplemented(f"the server{f' at {address}' if address else ''} is not a Poseglass server ({message})")
     if code in _SIMPLE:
         return _SIMPLE[code](message)
     name = code_pb2.Code.Name(code) if code in code_pb2.Code.values() else str(code)
     return ServerError(f"the server failed ({name}: {message})", name)
+
+
+_DISAGREE = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted here, or has expired: give the authority that signed "
+    "it (ca_file, --tls-ca)",
+    "Hostname Verification": "its certificate is for another name: use the name that is in it as the address, or give "
+    "it (server_name, --tls-server-name)",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS: leave tls (--tls) out, or start it with a certificate",
+}
+"""What gRPC says where the two ends disagree about TLS -> what that means. Asking again does not help."""
+
+
+def _unavailable(message: str, where: str) -> Unavailable:
+    for sign, meaning in _DISAGREE.items():
+        if sign in message:
+            return Unavailable(f"the server{where} cannot be talked to ({message}); {meaning}", transient=False)
+    # All that a server which wants TLS, or a certificate, lets a stranger see.
+    remedy = "check the address, or run `poseglass serve` there"
+    if "Socket closed" in message:
+        remedy += "; or it wants TLS (tls, --tls), or a certificate (--tls-cert)"
+    return Unavailable(f"no server answers{where} ({message}); {remedy}")
 
 
 _LOST = "Internal error from Core"
@@ -240,7 +277,7 @@ def from_rpc_error(error: grpc.RpcError, address: str = "") -> PoseglassError:
     """
     call: Any = error
     if call.details() == _LOST:
-        return ServerError("the server ended the stream while a picture was on its way to it")
+        return ServerError("the server ended the stream while a picture was on its way to it", transient=True)
     status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")
     for key, value in call.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
@@ -262,7 +299,7 @@ def mapped(address: str) -> Iterator[None]:
         raise from_rpc_error(error, address) from None
 
 
-Detail = TypeVar("Detail", error_details_pb2.BadRequest, error_details_pb2.RetryInfo)
+Detail = TypeVar("Detail", error_details_pb2.BadRequest, error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo)
 
 
 def _detail(status: status_pb2.Status, kind: type[Detail]) -> Detail | None:

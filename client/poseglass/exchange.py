@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from typing import Any, Unpack
+
+import numpy as np
 
 from poseglass import checks
+from poseglass.connecting import Connection, ConnectionSettings
 from poseglass.convert import ModelInfo, to_model_info, to_prediction, to_ref, to_request
 from poseglass.convert import to_skeleton as skeleton_of
 from poseglass.errors import InvalidRequest, PoseglassError, from_status
-from poseglass.options import ImageLike, PredictOptions, check_options
+from poseglass.options import BoxLike, ImageLike, PredictOptions, check_options
+from poseglass.retrying import Attempts
 from poseglass_core.poses import ModelRef, Prediction
 from poseglass_core.skeleton import Skeleton
 from poseglass_proto.v1 import pose_pb2 as pb
@@ -24,63 +27,64 @@ STREAM_GRACE = 2.0
 """Seconds beyond a picture's deadline after which a stream is given up: a server that works says itself, in that
 picture's answer, that it was late."""
 
-StreamItem = ImageLike | tuple[ImageLike, PredictOptions]
-"""A picture, or a picture with options of its own, which win over the stream's."""
-
-_SERVICE_CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            # Asking changes nothing, so asking again is safe where the connection broke. A stream is asked again only
-            # while the server has not begun to answer. The waits together are longer than MAX_BACKOFF_MS.
-            "name": [{"service": "poseglass.v1.PoseService"}, {"service": "grpc.health.v1.Health"}],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ],
-}
-
-MAX_BACKOFF_MS = 500
-"""Longest pause before a lost connection is tried again: a server that is back is found by the retries of one call."""
+StreamItem = ImageLike | tuple[ImageLike, PredictOptions | Sequence[BoxLike]]
+"""A picture; or a picture with options of its own, which win over the stream's; or a picture with boxes."""
 
 
 class Exchange:
     """Builds requests and reads answers for one server.
 
     Args:
-        address: "HOST:PORT".
-        timeout: seconds a call may take unless it says otherwise.
+        address: as `targets.target` takes it.
+        timeout: seconds a call may take unless it says otherwise, all its attempts together.
         max_message_mb: MiB a message may have, either way.
+        **settings: of the connection.
 
     Raises:
         InvalidRequest: a setting that cannot be.
+        TypeError: a setting that does not exist.
     """
 
-    def __init__(self, address: str, timeout: float, max_message_mb: int) -> None:
-        self.address = checks.address(address)
+    def __init__(
+        self,
+        address: str,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_message_mb: int = DEFAULT_MAX_MESSAGE_MB,
+        **settings: Unpack[ConnectionSettings],
+    ) -> None:
+        self._connection = Connection(address, settings)
+        self.address = self._connection.address
         # gRPC counts bytes in an int32.
         self.max_message_mb = checks.whole("max_message_mb", max_message_mb, 1, 2047, "a whole number from 1 to 2047")
         self.default_timeout = checks.seconds("timeout", timeout)
         self._skeletons: dict[ModelRef, Skeleton] = {}
 
     def channel_options(self) -> list[tuple[str, Any]]:
-        """For `insecure_channel`."""
+        """Of a channel."""
         limit = self.max_message_mb << 20
-        return [
-            ("grpc.max_send_message_length", limit),
-            ("grpc.max_receive_message_length", limit),
-            ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-            # Without a pool of its own, a client would share other clients' pauses between attempts to connect.
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", MAX_BACKOFF_MS),
-        ]
+        limits = [("grpc.max_send_message_length", limit), ("grpc.max_receive_message_length", limit)]
+        return [*limits, *self._connection.options()]
+
+    def open_channel(self, transport: Any, *options: tuple[str, Any]) -> Any:
+        """A channel to the server.
+
+        Args:
+            transport: `grpc` or `grpc.aio`.
+            *options: of the channel, beside `channel_options()`.
+        """
+        return self._connection.open(transport, [*self.channel_options(), *options])
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What each call carries beside its message."""
+        return self._connection.metadata()
+
+    def attempts(self, deadline: float) -> Attempts:
+        """The attempts of one call.
+
+        Args:
+            deadline: of all of them together (`time.monotonic`).
+        """
+        return Attempts(self._connection.retries, deadline)
 
     def timeout(self, timeout: float | None) -> float:
         """Seconds for one call.
@@ -104,6 +108,15 @@ class Exchange:
         checks.whole("in_flight", in_flight, 1, None, "a whole number of at least 1")
         return self.timeout(timeout)
 
+    @staticmethod
+    def raising(on_error: str) -> bool:
+        """Whether a picture's error is to be raised.
+
+        Raises:
+            InvalidRequest: neither "raise" nor "return".
+        """
+        return bool(checks.choice("on_error", on_error, {"raise": True, "return": False}, '"raise" or "return"'))
+
     def request(self, image: ImageLike, options: PredictOptions) -> pb.PredictRequest:
         """The message of one call; `convert.to_request` says what it raises."""
         return to_request(image, options, self.max_message_mb)
@@ -115,9 +128,11 @@ class Exchange:
             InvalidRequest, MessageTooLarge: the picture or an option of its own cannot be sent.
         """
         image, own = item if isinstance(item, tuple) and len(item) == 2 else (item, PredictOptions())
+        if isinstance(own, list | tuple | np.ndarray):
+            own = PredictOptions(boxes=list(own))
         if isinstance(image, tuple) or not isinstance(own, Mapping):
             raise InvalidRequest(
-                "images", "each must be a picture, or a (picture, options) pair with a dict of options"
+                "images", "each must be a picture, or a (picture, options) or (picture, boxes) pair: a dict, or a list"
             )
         try:
             check_options(own)

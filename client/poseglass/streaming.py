@@ -1,162 +1,169 @@
-"""One stream of pictures: a sender that reads ahead within bounds, and answers with a time limit.
+"""One stream of pictures, with threads: one reads pictures, one talks to the server, the caller's takes the answers.
 
-Three threads meet here: gRPC's, which iterates `Sender.requests`; one that receives; and the caller's, which walks
-through `Sender.slots`, one slot a picture, in order, and takes an answer for each slot that was sent.
+gRPC adds a fourth, which sends what `_requests` gives it. All meet under one lock, around a `Pipeline`.
 """
 
 from __future__ import annotations
 
-import queue
+import math
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from poseglass import exchange
-from poseglass.errors import DeadlineExceeded, PoseglassError, ServerError, from_rpc_error
+from poseglass.errors import PoseglassError, from_rpc_error
 from poseglass.exchange import StreamItem
+from poseglass.pipeline import LAST_WORDS, Pipeline, Slot, ended, left
 from poseglass_proto.v1 import pose_pb2 as pb
 
 
-@dataclass(frozen=True)
-class Pending:
-    """A picture that was sent: its request, and when (`time.monotonic`)."""
-
-    request: pb.PredictRequest
-    sent: float
-
-
-class _End:
-    """No slot comes after this one; `error` is what the caller's iterable raised, or what broke the stream."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
-
-
-class Sender:
-    """Reads pictures and makes requests of them, at most `in_flight` ahead of what is done.
+class Stream:
+    """Sends pictures, over one call after another where they break, and gives out their answers in order.
 
     Args:
-        images: read in gRPC's thread.
+        images: read in a thread of its own.
         build: picture -> request; its PoseglassErrors take the picture's place.
-        in_flight: slots that may wait.
+        call: begins `PredictStream` with requests.
+        pipeline: the stream's state.
+        address: of the server.
     """
 
     def __init__(
-        self, images: Iterable[StreamItem], build: Callable[[StreamItem], pb.PredictRequest], in_flight: int
+        self,
+        images: Iterable[StreamItem],
+        build: Callable[[StreamItem], pb.PredictRequest],
+        call: Callable[[Iterator[pb.PredictRequest]], Any],
+        pipeline: Pipeline,
+        address: str,
     ) -> None:
-        self._images, self._build = images, build
-        self._free = threading.Semaphore(in_flight)
-        self._slots: queue.SimpleQueue[Pending | PoseglassError | _End] = queue.SimpleQueue()
-        self._stopped = False
+        self._images, self._build, self._begin = images, build, call
+        self._pipeline, self._address = pipeline, address
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._call: Any = None
 
-    def requests(self) -> Iterator[pb.PredictRequest]:
-        """For gRPC to iterate."""
+    def answers(self) -> Iterator[Slot]:
+        """One a picture, in order.
+
+        Raises:
+            PoseglassError: the stream broke and cannot be mended. And whatever `images` raises.
+        """
+        for work in (self._read, self._converse):
+            thread = threading.Thread(target=self._guarded, args=(work,), name="poseglass-stream", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        while (slot := self._next()) is not None:
+            yield slot
+            with self._changed:
+                self._pipeline.done()
+                self._changed.notify_all()
+
+    def _next(self) -> Slot | None:
+        """The oldest picture with its answer; None: there are no more."""
+        pipeline = self._pipeline
+        with self._changed:
+            while (slot := pipeline.head()) is None and not pipeline.finished:
+                patience = pipeline.patience()
+                if patience <= 0:
+                    raise pipeline.silent()
+                self._changed.wait(_seconds(patience))
+            return slot
+
+    def fail(self, error: BaseException) -> None:
+        """End the stream: `error` is raised after the answers that are there. One that is over stays as it is."""
+        with self._changed:
+            if self._pipeline.over:
+                return
+            self._pipeline.fail(error)
+            self._changed.notify_all()
+        if self._call is not None:
+            self._call.cancel()
+
+    def stop(self) -> None:
+        """Read, send and receive no more."""
+        self.fail(left())
+        if self._pipeline.finished:  # the server should not take this for a caller who left
+            for thread in self._threads:
+                thread.join(LAST_WORDS)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """What a thread raises is raised in the caller's."""
+        try:
+            work()
+        except BaseException as error:
+            self.fail(error)
+
+    def _read(self) -> None:
+        pipeline, end = self._pipeline, None
         try:
             images = iter(self._images)
             while True:
-                self._free.acquire()
-                if self._stopped:
-                    return
+                with self._changed:
+                    self._changed.wait_for(lambda: pipeline.over or not pipeline.full)
+                    if pipeline.over:
+                        return
                 try:
                     image = next(images)
                 except StopIteration:
                     break
-                try:
-                    request = self._build(image)
-                except PoseglassError as error:
-                    self._slots.put(error)
-                    continue
-                self._slots.put(Pending(request, time.monotonic()))
-                yield request
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # the caller's own: it is raised in the caller's thread
-            self._slots.put(_End(error))
-        else:
-            self._slots.put(_End())
+                request = self._request(image)
+                with self._changed:
+                    pipeline.add(request)
+                    self._changed.notify_all()
+        except BaseException as error:  # the caller's own: it is raised in the caller's thread, after the answers
+            end = error
+        with self._changed:
+            pipeline.end(end)
+            self._changed.notify_all()
 
-    def slots(self) -> Iterator[Pending | PoseglassError]:
-        """One a picture, in order.
-
-        Raises:
-            PoseglassError: the stream broke while no answer was due. And whatever the caller's iterable raises.
-        """
-        while not isinstance(slot := self._slots.get(), _End):
-            yield slot
-        if slot.error is not None:
-            raise slot.error
-
-    def done(self) -> None:
-        """A slot was dealt with: one more picture may be read."""
-        self._free.release()
-
-    def wake(self, error: PoseglassError) -> None:
-        """The call is over: nothing will be sent any more, so nobody should wait for another slot.
-
-        After a good end this comes behind the sender's own end, and is never seen.
-        """
-        self._slots.put(_End(error))
-
-    def stop(self) -> None:
-        """Read no more pictures."""
-        self._stopped = True
-        self._free.release()
-
-
-class Answers:
-    """Receives in a thread, so that the wait for an answer can have an end.
-
-    Args:
-        call: of `PredictStream`.
-        sender: woken when the call is over.
-        address: of the server.
-    """
-
-    def __init__(self, call: Any, sender: Sender, address: str) -> None:
-        self._call, self._address = call, address
-        self._received: queue.SimpleQueue[pb.PredictResponse | PoseglassError] = queue.SimpleQueue()
-        threading.Thread(target=self._receive, args=(sender,), name="poseglass-stream", daemon=True).start()
-
-    def _receive(self, sender: Sender) -> None:
-        end: PoseglassError = ended()
+    def _request(self, image: StreamItem) -> pb.PredictRequest | PoseglassError:
         try:
-            for response in self._call:
-                self._received.put(response)
+            return self._build(image)
+        except PoseglassError as error:
+            return error
+
+    def _converse(self) -> None:
+        """Call after call, until all is answered or the stream cannot be mended."""
+        pause: float | None = 0.0
+        while pause is not None:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._pipeline.over, pause):
+                    return
+            error = self._talk()
+            with self._changed:
+                pause = self._pipeline.broken(error)
+                self._changed.notify_all()
+
+    def _talk(self) -> PoseglassError:
+        """One call; why it ended."""
+        with self._changed:
+            number = self._pipeline.begin()
+        try:
+            self._call = call = self._begin(self._requests(number))
+            if self._pipeline.over:  # it was left while the call began
+                call.cancel()
+            for response in call:
+                with self._changed:
+                    self._pipeline.received(response)
+                    self._changed.notify_all()
         except grpc.RpcError as error:
-            end = from_rpc_error(error, self._address)
-        self._received.put(end)
-        sender.wake(end)
+            return from_rpc_error(error, self._address)
+        return ended()
 
-    def next(self, slot: Pending, seconds: float) -> pb.PredictResponse:
-        """The answer to a picture.
-
-        Raises:
-            DeadlineExceeded: the server is silent.
-            PoseglassError: the stream broke.
-        """
-        patience = slot.sent + seconds + exchange.STREAM_GRACE - time.monotonic()
-        try:
-            answer = self._received.get(timeout=max(patience, 0))
-        except queue.Empty:
-            raise silent(self._address, seconds) from None
-        if isinstance(answer, PoseglassError):
-            raise answer
-        return answer
-
-    def cancel(self) -> None:
-        """Give the call up, where it is not over."""
-        self._call.cancel()
+    def _requests(self, number: int) -> Iterator[pb.PredictRequest]:
+        """For gRPC to iterate, in a thread of its own."""
+        while True:
+            with self._changed:
+                while wait := self._pipeline.due(number):
+                    self._changed.wait(_seconds(wait))
+                if wait is None:
+                    return
+                request = self._pipeline.take()
+                self._changed.notify_all()  # from now on there is a time to wait for its answer
+            yield request
 
 
-def silent(address: str, seconds: float) -> DeadlineExceeded:
-    """The error for a stream on which no answer comes."""
-    return DeadlineExceeded(f"the server at {address} is silent for longer than the timeout of {seconds:g} s")
-
-
-def ended() -> ServerError:
-    """The error for a stream that was over too early."""
-    return ServerError("the server ended the stream before it had answered every picture")
+def _seconds(wait: float) -> float | None:
+    """As a condition takes it."""
+    return None if wait == math.inf else min(wait, threading.TIMEOUT_MAX)

@@ -63,16 +63,65 @@ def overlay_heatmap(image: Image, heatmap: NDArray[np.floating], to_image: Affin
         heatmap: [rows, columns], non-negative.
         to_image: 2x3, heatmap cells -> image pixels.
     """
-    height, width = image.shape[:2]
-    top = float(heatmap.max())
-    relative = (heatmap / top if top > 0 else heatmap).astype(np.float32)
-    spread = cv2.warpAffine(relative, to_image, (width, height), flags=cv2.INTER_LINEAR)
-    strength = np.clip(np.asarray(spread), 0, 1)[..., None]
+    strength = np.clip(_spread(_relative(heatmap), to_image, image.shape[:2]), 0, 1)[..., None]
     tint = cv2.applyColorMap((strength[..., 0] * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     share = 0.25 + 0.75 * np.sqrt(strength)
     grey = image.mean(axis=2, keepdims=True)
     blend: Image = np.clip((1 - share) * grey + share * tint, 0, 255).astype(np.uint8)
     return blend
+
+
+OPACITY = 0.75
+"""Of a heatmap's highest cell, where its joint is certain."""
+
+
+def tint_heatmaps(image: Image, poses: Sequence[Pose]) -> Image:
+    """A copy of the picture with all heatmaps of some people on it, each in the colour of its joint's side.
+
+    A heatmap covers the more, the higher its value is, relative to its highest, and the more certain its joint.
+
+    Args:
+        image: [height, width, 3] RGB.
+        poses: those without heatmaps are passed over.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    for pose in poses:
+        if pose.heatmaps is None or not len(pose.heatmap_names):
+            continue
+        scores = np.array([pose[name].score if name in pose else 0 for name in pose.heatmap_names])
+        relative = np.stack([_relative(values) for values in pose.heatmaps.values])
+        strength = np.sqrt(relative * scores[:, None, None])  # the root, as a network's second thoughts are small
+        colours = np.array([side_colour(name) for name in pose.heatmap_names])[strength.argmax(axis=0)]
+        share = OPACITY * strength.max(axis=0)[..., None]
+        layer = np.concatenate([share * colours, share], axis=2).astype(np.float32)  # [rows, columns, 4]
+        left, top, right, bottom = _covered(layer.shape[:2], pose.heatmaps.to_image, canvas.shape[:2])
+        if left >= right or top >= bottom:
+            continue
+        to_part = pose.heatmaps.to_image - np.array([[0, 0, left], [0, 0, top]])
+        spread = _spread(layer, to_part, (bottom - top, right - left))
+        part = canvas[top:bottom, left:right]
+        part[:] = np.clip(np.round((1 - spread[..., 3:]) * part + spread[..., :3]), 0, 255)
+    return canvas
+
+
+def _relative(heatmap: NDArray[np.floating]) -> NDArray[np.float32]:
+    """A heatmap over its highest value."""
+    top = float(heatmap.max())
+    return (heatmap / top if top > 0 else heatmap).astype(np.float32)
+
+
+def _spread(values: NDArray[np.float32], to_image: Affine, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Values of heatmap cells, between the cells too, as those of a picture's pixels; size is (height, width)."""
+    return np.asarray(cv2.warpAffine(values, to_image, size[::-1], flags=cv2.INTER_LINEAR), np.float32)
+
+
+def _covered(cells: tuple[int, ...], to_image: Affine, size: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The part of a picture under a heatmap: left, top, right and bottom in pixels."""
+    rows, columns = cells[:2]
+    corners = np.array([[x, y, 1] for x in (-1, columns) for y in (-1, rows)]) @ to_image.T
+    left, top = np.clip(np.floor(corners.min(axis=0)), 0, size[1::-1]).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, size[1::-1]).astype(int).tolist()
+    return left, top, right, bottom
 
 
 def contact_sheet(tiles: Sequence[tuple[str, Image]], tile: int = 220, columns: int = 5) -> Image:

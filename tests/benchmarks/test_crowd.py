@@ -50,11 +50,11 @@ def test_too_few_people_are_refused(tmp_path):
 
 
 def test_a_server_runs_for_as_long_as_it_is_needed(tiny_model_path):
-    with serving.running_server([str(tiny_model_path)], 1) as address:
-        with PoseClient(address) as client:
+    with serving.running_server([str(tiny_model_path)], 1) as server:
+        with PoseClient(server.address) as client:
             prediction = client.predict(np.zeros((64, 64, 3), np.uint8), boxes=[(0, 0, 64, 64)])
         assert prediction.model.name == "tiny"
-    with PoseClient(address, timeout=1) as client, pytest.raises(PoseglassError):
+    with PoseClient(server.address, timeout=1) as client, pytest.raises(PoseglassError):
         client.predict(np.zeros((64, 64, 3), np.uint8), boxes=[(0, 0, 64, 64)])
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 
@@ -57,10 +57,13 @@ class FakePoses(pose_pb2_grpc.PoseServiceServicer):
 
     def __init__(self) -> None:
         self.requests: list[pb.PredictRequest] = []
+        self.tokens: set[str] = set()  # `authorization` of calls; empty where there is none
+        self.timeouts: list[float | None] = []  # of calls of `Predict`
         self.get_model_calls = 0
         self.statuses: list[status_pb2.Status] = []
         self.sha256 = "a" * 64
         self.stop_after: int | None = None
+        self.stream_ended = threading.Event()  # set where a caller ends a stream, not where it breaks or is left
         self.silent = threading.Event()  # set: answers are held back until `released`
         self.released = threading.Event()
         self.manifest = Manifest(
@@ -81,6 +84,8 @@ class FakePoses(pose_pb2_grpc.PoseServiceServicer):
         )
 
     def Predict(self, request, context):
+        self.timeouts.append(context.time_remaining())
+        self._note(context)
         self._hold(context)
         try:
             return self.answer(request)
@@ -88,6 +93,7 @@ class FakePoses(pose_pb2_grpc.PoseServiceServicer):
             context.abort_with_status(rpc_status.to_status(refused.status))
 
     def PredictStream(self, request_iterator, context):
+        self._note(context)
         for count, request in enumerate(request_iterator):
             if count == self.stop_after:
                 return
@@ -98,18 +104,24 @@ class FakePoses(pose_pb2_grpc.PoseServiceServicer):
                 if refused.status.message == "break the stream":
                     context.abort_with_status(rpc_status.to_status(refused.status))
                 yield pb.PredictResponse(request_id=request.request_id, error=refused.status)
+        self.stream_ended.set()
 
     def ListModels(self, request, context):
+        self._note(context)
         refused = pb.Model(
             ref=pb.ModelRef(name="broken", version=1), kind=pb.POSE, state=pb.REFUSED, reason="no parity"
         )
         return pb.ListModelsResponse(models=[self.model(), refused])
 
     def GetModel(self, request, context):
+        self._note(context)
         self.get_model_calls += 1
         if request.name not in ("", "fake"):
             context.abort(grpc.StatusCode.NOT_FOUND, f"no model is called {request.name!r}")
         return self.model()
+
+    def _note(self, context) -> None:
+        self.tokens.add(dict(context.invocation_metadata()).get("authorization", ""))
 
     def _hold(self, context) -> None:
         while self.silent.is_set() and context.is_active() and not self.released.wait(0.01):
@@ -177,17 +189,31 @@ class FakePoses(pose_pb2_grpc.PoseServiceServicer):
 
 
 class FakeServer:
-    """The service on a port of its own, with health."""
+    """The service on a port of its own, with health.
 
-    def __init__(self) -> None:
-        self.poses = FakePoses()
+    Args:
+        credentials: for TLS; None: without.
+        before: a server that was stopped, whose port and service this one takes over.
+    """
+
+    def __init__(self, credentials: grpc.ServerCredentials | None = None, before: FakeServer | None = None) -> None:
+        self.poses = before.poses if before else FakePoses()
         self.health = health.HealthServicer()
         self.grpc = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 8 << 20)])
         pose_pb2_grpc.add_PoseServiceServicer_to_server(self.poses, self.grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.grpc)
-        self.address = f"127.0.0.1:{self.grpc.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{self._bind(before.address if before else '127.0.0.1:0', credentials)}"
         self.set_health(True)
         self.grpc.start()
+
+    def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        if credentials is None:
+            return self.grpc.add_insecure_port(address)
+        return self.grpc.add_secure_port(address, credentials)
+
+    def stop(self) -> None:
+        self.poses.released.set()
+        self.grpc.stop(None).wait()
 
     def set_health(self, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse
@@ -219,11 +245,22 @@ def retry():
 
 
 @pytest.fixture
-def server() -> Iterator[FakeServer]:
-    running = FakeServer()
-    yield running
-    running.poses.released.set()
-    running.grpc.stop(None).wait()
+def serving() -> Iterator[Callable[..., FakeServer]]:
+    """Starts a server, as `FakeServer` is made, and stops it in the end."""
+    running = []
+
+    def start(*arguments, **settings) -> FakeServer:
+        running.append(FakeServer(*arguments, **settings))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture
+def server(serving) -> FakeServer:
+    return serving()
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_help_names_every_command():
         assert row.summary in text
 
 
-@pytest.mark.parametrize("name", ["predict", "inspect", "models", "health", "doctor"])
+@pytest.mark.parametrize("name", ["predict", "inspect", "models", "health", "doctor", "bench"])
 def test_every_command_of_the_client_has_help(name):
     assert "Usage: " in run(name, "--help").stdout
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import threading
 from concurrent import futures
-from contextlib import contextmanager
 
 import grpc
 import numpy as np
 import pytest
 from google.rpc import code_pb2
-from grpc_health.v1 import health_pb2_grpc
 
 from poseglass import (
     AsyncPoseClient,
@@ -25,7 +23,6 @@ from poseglass import (
     Unavailable,
     Unimplemented,
 )
-from poseglass_proto.v1 import pose_pb2_grpc
 
 
 def test_joints_by_name_angles_and_echoes(client, jpeg):
@@ -90,7 +87,7 @@ def test_a_late_answer_is_a_deadline_exceeded(server, client, jpeg):
 
 
 def test_nobody_there(nobody):
-    with PoseClient(nobody) as client:
+    with PoseClient(nobody, retries=1) as client:
         for call in (client.health, client.models, client.model):
             with pytest.raises(Unavailable):
                 call()
@@ -227,27 +224,17 @@ def test_a_client_closed_while_a_call_waits_says_so(server, client, jpeg):
     closing.join()
 
 
-def test_a_server_that_comes_back_is_found_by_the_next_call(server, client, jpeg):
-    client.predict(jpeg)
-    server.grpc.stop(None).wait()
-    for _ in range(2):  # meanwhile the connection is tried again, at longer and longer intervals
-        with pytest.raises(Unavailable):
-            client.health()
-    with revived(server):
+def test_a_server_that_comes_back_is_found_by_the_next_call(server, serving, jpeg):
+    with PoseClient(server.address, timeout=10, retries=None) as client:
+        client.predict(jpeg)
+        server.stop()
+        for _ in range(2):  # meanwhile the connection is tried again, at longer and longer intervals
+            with pytest.raises((Unavailable, DeadlineExceeded)):
+                client.health(timeout=0.5)
+        serving(before=server)
         assert client.health()
         assert client.predict(jpeg).poses
         assert len(list(client.stream([jpeg, jpeg]))) == 2
-
-
-@contextmanager
-def revived(server):
-    again = grpc.server(futures.ThreadPoolExecutor(4))
-    pose_pb2_grpc.add_PoseServiceServicer_to_server(server.poses, again)
-    health_pb2_grpc.add_HealthServicer_to_server(server.health, again)
-    assert again.add_insecure_port(server.address)
-    again.start()
-    yield
-    again.stop(None).wait()
 
 
 def test_a_server_of_another_kind_is_told_from_an_old_one():
@@ -310,7 +297,7 @@ def test_what_the_pictures_raise_is_raised_after_the_answers_before_it(client, j
 
 
 def test_a_silent_server_ends_the_stream(server, client, jpeg, monkeypatch):
-    monkeypatch.setattr("poseglass.exchange.STREAM_GRACE", 0.1)
+    monkeypatch.setattr("poseglass.pipeline.STREAM_GRACE", 0.1)
     server.poses.silent.set()
     with pytest.raises(DeadlineExceeded, match="silent"):
         list(client.stream([jpeg], timeout=0.2))

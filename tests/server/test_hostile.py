@@ -14,7 +14,7 @@ PREDICT = "/poseglass.v1.PoseService/Predict"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 OWN_FAULT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 
-quickly = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quickly = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = st.sampled_from([0, 1, 2, 255, 2**16, 10**9, 2**31 - 1, 2**32 - 1]) | st.integers(0, 2**32 - 1)
 boxes = st.builds(
     pb.Box,

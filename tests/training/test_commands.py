@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from poseglass.commands.connection import with_connection
 from poseglass_training import commands
 from poseglass_training.checkpoint import load_checkpoint
 from poseglass_training.locking import only_run_in
@@ -27,7 +28,7 @@ def poseglass(micro_preset, monkeypatch):
     monkeypatch.setattr(commands.training, "DEV_FIGURES", 4)
     app = typer.Typer()
     app.command()(commands.train)
-    app.command()(commands.evaluate)
+    app.command()(with_connection(commands.evaluate))
     app.command()(commands.check)
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -270,11 +271,7 @@ def test_models_that_cannot_be_evaluated_are_refused(poseglass, figures_file, tm
 
 
 def test_an_onnx_model_is_evaluated_without_torch(tiny_model_path, figures_file):
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import typer; from poseglass_training.commands import evaluate\n"
-        "app = typer.Typer(); app.command()(evaluate); app()"
-    )
+    code = "import sys; sys.modules['torch'] = None\nfrom poseglass.cli import load; load('evaluate')()"
     arguments = [str(tiny_model_path), "--data", str(figures_file), "--device", "cpu", "--json"]
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

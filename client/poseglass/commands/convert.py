@@ -40,5 +40,5 @@ def convert(
     table = formats.read(source, origin, BUILT_IN.get(skeleton))
     dropped = formats.write(table, target, form.name)
     if dropped:
-        complain(f"{form.title} does not hold: {', '.join(dropped)}")
+        complain(formats.loss_line(form, dropped))
     typer.echo(f"{target}: {table.frame_count} frames, {int(table.people.sum())} people in them")

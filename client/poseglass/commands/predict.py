@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,15 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from poseglass.cli import FAILED, complain, explain
-from poseglass.client import PoseClient
+from poseglass.commands.connection import Connection
 from poseglass.commands.console import Meter, print_prediction, stdout
 from poseglass.commands.files import find_pictures, output_names
 from poseglass.commands.outputs import Outputs, prepare, write_files
-from poseglass.commands.service import only_with_server
 from poseglass.errors import (
     FailedPrecondition,
     InvalidRequest,
-    MessageTooLarge,
     MissingExtra,
     ModelNotFound,
     PermissionDenied,
@@ -62,7 +59,6 @@ def predict(
     detector: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="What finds people; named as --model. Default: the shipped one.")
     ] = "",
-    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Ask a server; else predict in-process.")] = "",
     overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with the poses on them.")] = None,
     heatmaps: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write heatmaps: a sheet (.png) and values (.npz) a person.")
@@ -77,22 +73,17 @@ def predict(
         typer.Option(metavar="0...1", help="Leave out the worse of two poses that are more alike (OKS)."),
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="What to compute on in-process.")] = "auto",
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long a picture may take with --server; default 30.")
-    ] = None,
-    max_message_mb: Annotated[
-        int | None,
-        typer.Option(metavar="MIB", help="Message limit with --server; default 32; `serve` has the same option."),
-    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list, one object a picture; failed ones have `error`.")
     ] = False,
+    *,
+    connection: Connection,
 ) -> None:
     """Find the poses in pictures: named joints in pixels of the upright picture, each with a score.
 
     Exit code 1 where a picture failed (the others are done), 2 where the question was wrong.
     """
-    only_with_server(server, {"--timeout": timeout, "--max-message-mb": max_message_mb})
+    server = connection.wanted
     if server and device != "auto":
         raise InvalidRequest("--device", "is for work in this process; the server chooses its own: leave it out")
     for option, name, what in (("--model", model, "model"), ("--detector", detector, "detector")):
@@ -112,9 +103,7 @@ def predict(
         person_threshold=person_threshold,
         overlap_threshold=overlap_threshold,
     )
-    client = {"timeout": timeout, "max_message_mb": max_message_mb}
-    settings = {name: value for name, value in client.items() if value is not None}
-    answers = _ask(server, settings, files, options) if server else _compute(device, files, options)
+    answers = _ask(connection, files, options) if server else _compute(device, files, options)
     first = next(answers)  # what is wrong with the question shows here, before anything is printed
     failed = 0
     console = stdout()
@@ -199,24 +188,10 @@ def _as_json(answer: Prediction | PoseglassError, error: Exception | None) -> di
     return value
 
 
-def _ask(
-    server: str, settings: Mapping[str, Any], files: list[Path], options: PredictOptions
-) -> Iterator[Prediction | PoseglassError]:
+def _ask(connection: Connection, files: list[Path], options: PredictOptions) -> Iterator[Prediction | PoseglassError]:
     """Answers of a server."""
-    waiting = deque(files)
-    with PoseClient(server, **settings) as client:
-        while waiting:
-            try:
-                for answer in client.stream(list(waiting), **options):
-                    waiting.popleft()
-                    yield _checked(answer)
-            except MessageTooLarge:
-                # A message over the limit ends all of its stream. Asked alone, the next file shows whether the message
-                # was about it; the others go on over a new stream.
-                try:
-                    yield client.predict(waiting.popleft(), **options)
-                except PoseglassError as error:
-                    yield _checked(error)
+    with connection.client() as client:
+        yield from map(_checked, client.stream(files, **options))
 
 
 def _compute(device: str, files: list[Path], options: PredictOptions) -> Iterator[Prediction | PoseglassError]:

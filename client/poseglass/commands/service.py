@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -11,26 +11,23 @@ from rich.markup import escape
 
 import poseglass_models
 from poseglass.cli import FAILED, complain
-from poseglass.client import PoseClient
+from poseglass.commands.connection import Connection
 from poseglass.commands.console import stdout
 from poseglass.convert import ModelInfo
-from poseglass.errors import FailedPrecondition, InvalidRequest
-from poseglass.exchange import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
+from poseglass.errors import FailedPrecondition
+from poseglass.exchange import DEFAULT_ADDRESS
 from poseglass.local import load, load_detector
 from poseglass_core.poses import ModelRef
 
 
 def models(
-    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="List a server's; else the shipped ones.")] = "",
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long to wait for --server; default 30.")
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    *,
+    connection: Connection,
 ) -> None:
-    """List models and detectors with their joints, input size, accuracy and licence."""
-    only_with_server(server, {"--timeout": timeout})
-    if server:
-        with PoseClient(server, timeout=DEFAULT_TIMEOUT if timeout is None else timeout) as client:
+    """List models and detectors, a server's or the shipped ones: joints, input size, accuracy and licence."""
+    if connection.wanted:
+        with connection.client() as client:
             found = client.models()
     else:
         found = [*map(_shipped, poseglass_models.names()), *map(_shipped_detector, shipped_detectors())]
@@ -38,38 +35,26 @@ def models(
         typer.echo(json.dumps([_as_json(info) for info in found], indent=2))
         return
     if not found:
-        typer.echo(f"{server or 'this installation'} has no models")
+        typer.echo(f"{connection.server or 'this installation'} has no models")
         return
     console = stdout()
     for info in found:
         state = info.state.lower() + (", default" if info.is_default else "")
-        kind = "" if info.kind == "POSE" else f"{info.kind.lower()}, "
-        console.print(f"[bold]{escape(info.ref.name)}[/bold] version {info.ref.version}, {kind}{state}")
+        kind = "" if info.kind in {"POSE", "MODEL_KIND_UNSPECIFIED"} else f"{info.kind.lower()}, "
+        version = f" version {info.ref.version}" if info.ref.version else ""  # a misplaced file has none
+        console.print(f"[bold]{escape(info.ref.name)}[/bold]{version}, {kind}{state}")
         for what, text in _facts(info):
             console.print(f"  {what:9}{escape(text)}")
-
-
-def only_with_server(server: str, given: Mapping[str, object]) -> None:
-    """Refuse options that say how to talk to a server where there is none.
-
-    Args:
-        server: its address; empty: none.
-        given: option -> value; None: it was left out.
-
-    Raises:
-        InvalidRequest: naming the option.
-    """
-    for option, value in given.items():
-        if value is not None and not server:
-            raise InvalidRequest(option, "is for talking to a server: add --server HOST:PORT, or leave it out")
 
 
 def health(
     server: Annotated[str, typer.Option(metavar="HOST:PORT", help="The server.")] = DEFAULT_ADDRESS,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for an answer.")] = 5.0,
+    *,
+    connection: Connection,
 ) -> None:
     """Ask a server whether it is serving: exit code 0 if so, else 1."""
-    with PoseClient(server, timeout=timeout) as client:
+    with connection.client(timeout=timeout) as client:
         serving = client.health()
     if not serving:
         complain(f"{server} answers, but is not serving")

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from poseglass.cli import FAILED, complain, explain
-from poseglass.commands.console import print_table, stdout
+from poseglass.commands.connection import Connection, only_with_server
 from poseglass.commands.files import output_folder
+from poseglass.commands.live import check_options, record_live, recordings
+from poseglass.commands.onray import DEVICES, check_ray, everywhere
 from poseglass.commands.predict import JsonList
-from poseglass.commands.service import only_with_server
+from poseglass.commands.videooutcomes import conclude, tell, tell_all
 from poseglass.commands.videoprogress import VideoProgress
 from poseglass.commands.videos import find_videos, folder_names
-from poseglass.errors import InvalidRequest, PoseglassError
+from poseglass.errors import InvalidRequest
 from poseglass.video.asking import Asker, Facts, LocalAsk, Question, RemoteAsk
 from poseglass.video.finish import DEFAULT_FORMAT, Finishing
 from poseglass.video.folder import locked
 from poseglass.video.following import LAG, FollowSettings
-from poseglass.video.job import JobSettings, Outcome, run_job
+from poseglass.video.job import JobSettings, run_job
+from poseglass.video.live import LiveSettings, finish_recording
+from poseglass.video.livesource import only_live_source
+from poseglass.video.rayjob import run_ray_job
 from poseglass.video.reading import Selection, pyav
 from poseglass.video.segments import SECONDS, SegmentClock
 from poseglass_core.poses import Locate
@@ -38,10 +43,13 @@ SEARCH_ONE = 5
 
 def video(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Videos, folders, quoted globs, @LIST (one a line).")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Videos, folders, quoted globs, @LIST (one a line). Or one live: a camera's number, a URL, -.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Results: a folder a video. Run again to go on.")],
-    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Ask a server; else work in-process.")] = "",
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Shipped name, path, or the server's name.")] = "",
     detector: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="What finds people; named as --model. Default: the shipped one.")
@@ -55,7 +63,9 @@ def video(
     ] = "auto",
     every: Annotated[int, typer.Option(metavar="N", help="Look at every Nth frame only.")] = 1,
     start: Annotated[float | None, typer.Option(metavar="SECONDS", help="Leave out frames before.")] = None,
-    end: Annotated[float | None, typer.Option(metavar="SECONDS", help="Leave out frames from here on.")] = None,
+    end: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Leave out frames from here on; live: record so long.")
+    ] = None,
     segment: Annotated[
         float, typer.Option(metavar="SECONDS", help="Work that is kept at once; each starts with a fresh look.")
     ] = SECONDS,
@@ -75,6 +85,9 @@ def video(
         str, typer.Option(metavar="one-euro|butterworth|none", help="Add smoothed joints beside the raw ones.")
     ] = "none",
     overlay: Annotated[bool, typer.Option("--overlay", help="Write the video with poses drawn on it.")] = False,
+    overlay_heatmaps: Annotated[
+        bool, typer.Option("--overlay-heatmaps", help="Draw heatmaps on it too; the model runs once more for them.")
+    ] = False,
     report: Annotated[bool, typer.Option("--report", help="Write a page about each video.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail where counts of frames disagree or packets are corrupt.")
@@ -86,22 +99,32 @@ def video(
     jpeg: Annotated[
         int | None, typer.Option(metavar="1...100", help="Send JPEG of this quality; default: pixels as they are.")
     ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long a frame may take with --server; default 30.")
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Share the work out with Ray: on this machine (local), or a cluster (auto, HOST:PORT). "
+            "--workers is then the number of actors.",
+        ),
     ] = None,
-    max_message_mb: Annotated[
-        int | None,
-        typer.Option(metavar="MIB", help="Message limit with --server; default 32; `serve` has the same option."),
+    drop: Annotated[
+        str | None,
+        typer.Option(metavar="oldest|never", help="Live: what goes where looking is slower. Default: as suits it."),
     ] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Live: mirror the picture, for a camera you face.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Live: show a window with the poses; q or Esc ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a video.")] = False,
+    *,
+    connection: Connection,
 ) -> None:
     """Find the poses in videos: a row a frame and person, with ids, times and scores.
 
     Interrupted, it goes on where it stopped when it is run again, and ends with the same rows. Exit code 1 where a
-    video failed (the others are done), 2 where the question was wrong.
+    video failed (the others are done), 2 where the question was wrong. A live source is recorded until it ends, or you
+    end it with Ctrl-C; what was recorded is then finished.
     """
-    only_with_server(server, {"--jpeg": jpeg, "--timeout": timeout, "--max-message-mb": max_message_mb})
-    if server and device != "auto":
+    only_with_server(connection.server, {"--jpeg": jpeg})
+    if connection.wanted and device != "auto":
         raise InvalidRequest("--device", "is for work in this process; the server chooses its own: leave it out")
     if locate not in LOCATE:
         raise InvalidRequest("--locate", f"must be auto, whole or detect, not {locate!r}")
@@ -112,35 +135,47 @@ def video(
         clock=SegmentClock(segment),
         following=_following(detect_every, joint_threshold, person_threshold),
         finishing=Finishing(
-            tuple(dict.fromkeys(formats or [DEFAULT_FORMAT])), "" if smooth == "none" else smooth, overlay, report
+            formats=tuple(dict.fromkeys(formats or [DEFAULT_FORMAT])),
+            smoothing="" if smooth == "none" else smooth,
+            overlay=overlay or overlay_heatmaps,
+            report=report,
+            heatmaps=overlay_heatmaps,
         ),
         options={"locate": locate, "person_threshold": person_threshold, "flip_test": flip, "jpeg": jpeg or 0},
     )
-    files = find_videos(sources)
+    live = only_live_source(sources)
+    check_options(live, settings, {"--drop": drop, "--mirror": mirror, "--show": show, "--workers": workers})
+    before = [] if live is not None else recordings(sources, out)
+    files = [] if live is not None or before else find_videos(sources)
+    cluster = None if ray is None else check_ray(ray, device, files=bool(files))
     output_folder(out)
     at_once, threads = shares(workers, len(files))
-    client = {"timeout": timeout, "max_message_mb": max_message_mb}
-    known = {name: value for name, value in client.items() if value is not None}
-    with locked(out), asking(question, server, known, device, threads) as asker:
+    if before:
+        tell_all([finish_recording(folder, settings.finishing) for folder in before], strict, as_json)
+        return
+    if live is not None:
+        with asking(question, connection, device, threads) as asker:
+            settings = replace(settings, following=fitted(settings.following, asker.facts, detect_every))
+            recorded = record_live(live, out, asker, settings, LiveSettings(drop, mirror), show)
+        tell_all([recorded], strict, as_json)
+        return
+    # With Ray, actors do the work, and what is loaded here only says with what.
+    with locked(out), asking(question, connection, device if cluster is None else "cpu", threads) as asker:
         settings = replace(settings, following=fitted(settings.following, asker.facts, detect_every))
         names = folder_names(files, out)
         with VideoProgress(len(files)) as progress, JsonList(as_json) as document:
             outcomes = []
-            for outcome in run_job(names, out, asker, settings, progress, at_once):
+            if cluster is None:
+                job = run_job(names, out, asker, settings, progress, at_once)
+            else:
+                ask = partial(asking, everywhere(question), connection, DEVICES[device], 1)
+                job = run_ray_job(names, out, ask, asker.facts, settings, progress, cluster, workers, DEVICES[device])
+            for outcome in job:
                 outcomes.append(outcome)
                 with progress.aside():
-                    for line in _complaints(outcome):
-                        complain(line)
-                    if as_json:
-                        document.add(_as_json(outcome, strict))
-    outcomes.sort(key=lambda outcome: files.index(outcome.source))
-    if not as_json:
-        rows = [_row(outcome, strict) for outcome in outcomes]
-        print_table(stdout(), ("video", "frames", "with people", "people", "time", "result"), rows)
-    if bad := sum(failed(outcome, strict) for outcome in outcomes):
-        if len(files) > 1:
-            complain(f"{bad} of {len(files)} videos failed")
-        raise typer.Exit(FAILED)
+                    tell(outcome, document, strict, as_json)
+    order = [str(file) for file in files]
+    conclude(sorted(outcomes, key=lambda outcome: order.index(str(outcome.source))), strict, as_json)
 
 
 def shares(workers: int | None, videos: int) -> tuple[int, int]:
@@ -159,21 +194,19 @@ def shares(workers: int | None, videos: int) -> tuple[int, int]:
 
 
 @contextmanager
-def asking(question: Question, server: str, settings: dict[str, Any], device: str, threads: int) -> Iterator[Asker]:
+def asking(question: Question, connection: Connection, device: str, threads: int) -> Iterator[Asker]:
     """What answers: a server where one is named, else this process."""
-    if not server:
+    if not connection.wanted:
         local = LocalAsk(question, device, threads)
         try:
             yield local
         finally:
             local.close()
         return
-    from poseglass.client import PoseClient
-
     for option, name, what in (("--model", question.model, "model"), ("--detector", question.detector, "detector")):
         if Path(name).suffix == ".onnx":
             raise InvalidRequest(option, f"{name} is a file; with --server give the name of a {what} that it serves")
-    with PoseClient(server, **settings) as client:
+    with connection.client() as client:
         remote = RemoteAsk(client, question)
         try:
             yield remote
@@ -195,53 +228,3 @@ def fitted(settings: FollowSettings, facts: Facts, detect_every: int | None) -> 
     if facts.everybody:
         return settings
     return replace(settings, search_every=SEARCH_ONE, detect_every=detect_every or NEVER)
-
-
-def failed(outcome: Outcome, strict: bool) -> bool:
-    """Whether a video counts as failed."""
-    return outcome.error is not None or (strict and bool(_disagreements(outcome)))
-
-
-def _disagreements(outcome: Outcome) -> Sequence[str]:
-    return [] if outcome.counts is None else outcome.counts.disagreements()
-
-
-def _complaints(outcome: Outcome) -> list[str]:
-    """What to say of a video on stderr."""
-    lines = [] if outcome.error is None else [explain(outcome.error)]
-    lines += _disagreements(outcome)
-    return [line if str(outcome.source) in line else f"{outcome.source}: {line}" for line in lines]
-
-
-def _as_json(outcome: Outcome, strict: bool) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "file": str(outcome.source),
-        "folder": str(outcome.folder),
-        "result": _result(outcome, strict),
-        "seconds": round(outcome.seconds, 2),
-    }
-    if outcome.counts is not None:
-        value |= {
-            "counts": outcome.counts.to_json(),
-            "people": outcome.people,
-            "files": {kind: str(path) for kind, path in outcome.files.items()},
-        }
-    if isinstance(outcome.error, PoseglassError):
-        value["error"] = outcome.error.to_json()
-    elif outcome.error is not None:
-        value["error"] = {"code": "UNKNOWN", "message": explain(outcome.error)}
-    return value
-
-
-def _result(outcome: Outcome, strict: bool) -> str:
-    if outcome.error is not None:
-        return "failed"
-    if _disagreements(outcome):
-        return "counts disagree" if strict else "done, counts disagree"
-    return "was done" if outcome.skipped else "done"
-
-
-def _row(outcome: Outcome, strict: bool) -> tuple[str, ...]:
-    counts = outcome.counts
-    numbers = ("", "", "") if counts is None else (counts.written, counts.with_people, outcome.people)
-    return outcome.source.name, *map(str, numbers), f"{outcome.seconds:.1f} s", _result(outcome, strict)

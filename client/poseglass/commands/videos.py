@@ -61,6 +61,8 @@ def _listed(path: Path) -> list[Path]:
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
+        if "://" in entry:
+            raise InvalidRequest("", f"@{path}, line {number}: a live source stands alone; start a run for each")
         try:
             found += _named(str(path.parent / Path(entry).expanduser()))
         except InvalidRequest as error:
@@ -81,7 +83,11 @@ def _named(argument: str) -> list[Path]:
             raise InvalidRequest("", f"{argument}: no video in this folder; for subfolders: '{path}/**/*'")
         return inside
     if path.exists():
-        raise InvalidRequest("", f"{argument}: is a device, a pipe or a socket, not a video file")
+        raise InvalidRequest(
+            "",
+            f"{argument}: is a device, a pipe or a socket, not a video file; a camera is given by its number, and a "
+            f"pipe as -: poseglass video - ... < {argument}",
+        )
     if not glob.has_magic(argument):
         raise InvalidRequest("", f"{argument}: no such file or folder; check the path")
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (it takes absolute patterns too)

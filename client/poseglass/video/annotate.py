@@ -1,13 +1,15 @@
-"""One frame with its rows drawn on it: limbs by side, joints by score, people by id."""
+"""One frame with its rows drawn on it: limbs by side, joints by score, people by id, heatmaps under them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from poseglass.video.table import PoseTable
-from poseglass_core.drawing import Image, draw_poses
+from poseglass_core.drawing import Image, draw_poses, tint_heatmaps
 from poseglass_core.poses import Pose
 
 LOW, MIDDLE, HIGH = (220, 40, 40), (250, 210, 40), (60, 200, 80)
@@ -32,7 +34,12 @@ def track_colour(number: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def draw_rows(image: Image, table: PoseTable, rows: slice, smoothed: bool) -> Image:
+def people_in(table: PoseTable, rows: slice) -> list[int]:
+    """Those of a frame's rows that are people's."""
+    return [row for row in range(rows.start, rows.stop) if table.person[row] >= 0]
+
+
+def draw_rows(image: Image, table: PoseTable, rows: slice, smoothed: bool, found: Sequence[Pose] = ()) -> Image:
     """A copy of a frame with the people of some rows on it.
 
     Args:
@@ -40,10 +47,11 @@ def draw_rows(image: Image, table: PoseTable, rows: slice, smoothed: bool) -> Im
         table: of the video.
         rows: of the frame.
         smoothed: draw the filtered joints; where one is not known, the joint is left out.
+        found: poses with heatmaps, to be drawn under the others.
     """
-    at = [row for row in range(rows.start, rows.stop) if table.person[row] >= 0]
+    at = people_in(table, rows)
     poses = [table.pose(row, smoothed) for row in at]
-    canvas = draw_poses(image, poses)
+    canvas = draw_poses(tint_heatmaps(image, found) if found else image, poses)
     for row, pose in zip(at, poses, strict=True):
         _draw_scores(canvas, pose)
         if table.track is not None:

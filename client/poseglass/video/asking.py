@@ -90,6 +90,8 @@ class Asker(Protocol):
 
     def __call__(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[Pose]: ...
 
+    def heatmaps(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[Pose]: ...
+
     def close(self) -> None: ...
 
 
@@ -125,6 +127,10 @@ class LocalAsk:
         """Poses in a frame; see `Ask`."""
         options = PredictOptions(**self._boxes, boxes=boxes) if boxes else self._anew
         return self._predictor.predict(image, **options).poses
+
+    def heatmaps(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[Pose]:
+        """Poses at given boxes, with heatmaps."""
+        return self._predictor.predict(image, **PredictOptions(**self._boxes, boxes=boxes, heatmaps=True)).poses
 
     def close(self) -> None:
         """Let go of the models."""
@@ -175,9 +181,20 @@ class RemoteAsk:
         if not boxes:
             picture = encoded(image, self._question.jpeg)
             return self._checked(self._patiently(lambda: self._client.predict(picture, **self._anew))).poses
+        return self._at(image, boxes, self._boxes)
+
+    def heatmaps(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[Pose]:
+        """Poses at given boxes, with heatmaps that are good enough to look at.
+
+        Raises:
+            FailedPrecondition: as above.
+        """
+        return self._at(image, boxes, PredictOptions(**self._boxes, heatmaps=True, heatmap_type="uint8"))
+
+    def _at(self, image: NDArray[np.uint8], boxes: Sequence[Box], about: PredictOptions) -> list[Pose]:
         part = cut(image, boxes, self._aspect, self._padding)
         picture = encoded(part.image, self._question.jpeg)
-        options = PredictOptions(**self._boxes, boxes=[moved(box, part.corner, -1) for box in boxes])
+        options = PredictOptions(**about, boxes=[moved(box, part.corner, -1) for box in boxes])
         answer = self._patiently(lambda: self._client.predict(picture, **options))
         return [part.placed(pose) for pose in self._checked(answer).poses]
 

@@ -37,7 +37,7 @@ class Butterworth:
         InvalidRequest: a value is out of range.
     """
 
-    cutoff: float = 6.0
+    cutoff: float = 5.0
     order: int = 2
     max_gap: float = 0.5
     low_scores: LowScores = "weigh"

@@ -19,13 +19,14 @@ class Counts:
         decoded: frames that came.
         hidden: frames that the container holds and hides (edit lists): they are promised, and never come.
         selected: decoded frames that are wanted (`--every`, `--start`, `--end`).
+        dropped: wanted frames of a live source that nobody had time for; they have no rows.
         written: frames that have rows in the result.
         with_people: of those, frames with somebody.
         corrupt_packets: packets that were damaged or did not decode; they were passed over.
         damaged_frames: frames that came, and that the decoder calls damaged.
         repaired_times: frames whose time the file does not say, or says wrongly.
         first_time, last_time: seconds, of the first and last decoded frame.
-        broken_off: what ended the file before its end; empty: nothing.
+        broken_off: what ended the file or stream before its end; empty: nothing.
         ended: whether it was read to its end (or break); not so where `--end` was reached.
     """
 
@@ -34,6 +35,7 @@ class Counts:
     decoded: int = 0
     hidden: int = 0
     selected: int = 0
+    dropped: int = 0
     written: int = 0
     with_people: int = 0
     corrupt_packets: int = 0
@@ -60,7 +62,7 @@ class Counts:
         """
         lines = []
         if self.broken_off:
-            lines.append(f"the file breaks off after {self.decoded} frames ({self.broken_off})")
+            lines.append(f"the picture breaks off after {self.decoded} frames ({self.broken_off})")
         if self.ended and self.promised is not None and self.promised != self.decoded + self.hidden:
             hidden = f", {self.hidden} of them hidden" if self.hidden else ""
             lines.append(f"the container promises {self.promised} frames{hidden}, and {self.decoded} decode")
@@ -70,8 +72,9 @@ class Counts:
             )
         if self.corrupt_packets:
             lines.append(f"{self.corrupt_packets} packets are corrupt")
-        if self.written != self.selected:
-            lines.append(f"{self.selected} frames were to be written, and {self.written} are in the result")
+        if self.written + self.dropped != self.selected:
+            dropped = f", {self.dropped} were dropped" if self.dropped else ""
+            lines.append(f"{self.selected} frames were to be written{dropped}, and {self.written} are in the result")
         return lines
 
     @property

@@ -50,9 +50,9 @@ class OneEuro:
         InvalidRequest: a value is out of range.
     """
 
-    min_cutoff: float = 1.4
+    min_cutoff: float = 1.0
     beta: float = 400.0
-    speed_cutoff: float = 1.5
+    speed_cutoff: float = 1.3
     rest: float = 4.5
     hold: float = 0.3
     max_gap: float = 0.5

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from poseglass.errors import InvalidRequest
 from poseglass.video import formats
+from poseglass.video.following import Ask
+from poseglass.video.formats.csv import header_path
 from poseglass.video.smoothing import FILTERS, smooth
 from poseglass.video.table import PoseTable
 from poseglass.video.tracking import track
@@ -24,6 +28,7 @@ class Finishing:
         smoothing: name of a filter; empty: none.
         overlay: write the video with poses drawn on it.
         report: write a page about it.
+        heatmaps: draw heatmaps on the overlay too.
 
     Raises:
         InvalidRequest: no such format or filter; the message lists those there are.
@@ -33,6 +38,7 @@ class Finishing:
     smoothing: str = ""
     overlay: bool = False
     report: bool = False
+    heatmaps: bool = False
 
     def __post_init__(self) -> None:
         for name in self.formats:
@@ -48,6 +54,7 @@ class Finishing:
             "smoothing": self.smoothing,
             "overlay": self.overlay,
             "report": self.report,
+            "heatmaps": self.heatmaps,
         }
 
 
@@ -62,7 +69,15 @@ def second_pass(table: PoseTable, finishing: Finishing) -> PoseTable:
     return smooth(table, FILTERS[finishing.smoothing]()) if finishing.smoothing else table
 
 
-def write_results(table: PoseTable, folder: Path, name: str, finishing: Finishing, source: Path) -> dict[str, Path]:
+def write_results(
+    table: PoseTable,
+    folder: Path,
+    name: str,
+    finishing: Finishing,
+    source: Path,
+    heatmaps: Ask | None = None,
+    stop: threading.Event | None = None,
+) -> dict[str, Path]:
     """Write the files that were asked for, each whole or not at all.
 
     Args:
@@ -71,11 +86,14 @@ def write_results(table: PoseTable, folder: Path, name: str, finishing: Finishin
         name: of the files, without suffix.
         finishing: which files.
         source: the video.
+        heatmaps: gives poses with heatmaps for the boxes of a frame's rows, where the overlay shows them.
+        stop: set from another thread: give up at the next frame.
 
     Returns:
         Kind of file -> where it is.
 
     Raises:
+        Cancelled: `stop` was set.
         PoseglassError, OSError: one cannot be written.
     """
     written: dict[str, Path] = {}
@@ -83,14 +101,32 @@ def write_results(table: PoseTable, folder: Path, name: str, finishing: Finishin
         path = folder / f"{name}{formats.FORMATS[kind].suffix}"
         formats.write(table, path, kind)
         written[kind] = path
+        if kind == "csv":
+            written["csv_header"] = header_path(path)
     if finishing.overlay:
         from poseglass.video.overlay import write_overlay
 
         written["overlay"] = folder / f"{name}-overlay.mp4"
-        write_overlay(table, source, written["overlay"])
+        layer = heatmaps if finishing.heatmaps else None
+        write_overlay(table, source, written["overlay"], heatmaps=layer, stop=stop)
     if finishing.report:
         from poseglass.video.report import write_report
 
         written["report"] = folder / f"{name}.html"
         write_report(table, written["report"], source)
     return written
+
+
+def losses(table: PoseTable, finishing: Finishing) -> dict[str, list[str]]:
+    """What the result files do not hold of a table: format -> in words; only formats that drop something."""
+    found = {kind: formats.losses(table, formats.FORMATS[kind]) for kind in finishing.formats}
+    return {kind: words for kind, words in found.items() if words}
+
+
+def loss_lines(videos: Iterable[Mapping[str, Sequence[str]]]) -> list[str]:
+    """A line a format that says what it does not hold of any of some videos, each as `losses` gives it."""
+    union: dict[str, dict[str, None]] = {}
+    for video in videos:
+        for kind, words in video.items():
+            union.setdefault(kind, {}).update(dict.fromkeys(words))
+    return [formats.loss_line(formats.FORMATS[kind], list(words)) for kind, words in union.items()]

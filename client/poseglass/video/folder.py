@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,14 @@ LOCK = ".poseglass.lock"
 SAMPLES, SAMPLE = 32, 1 << 16
 """Pieces of a file that are hashed, evenly spread, and their size in bytes: a night's recordings cannot be read twice
 only to see that they are still the same."""
+
+
+NO_ROOM = {
+    errno.ENOSPC: "the disk is full; make room",
+    errno.EDQUOT: "the quota of this disk is used up; make room",
+    errno.EFBIG: "a file may not grow any further; raise the limit (ulimit -f), or choose a disk that has none",
+}
+"""What the system calls it when nothing more can be written, and what to do."""
 
 
 class DiskFull(PoseglassError):
@@ -42,10 +50,10 @@ def room(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         raise DiskFull(
-            f"{folder}: the disk is full; make room and run the same command again: it goes on where it stopped"
+            f"{folder}: {NO_ROOM[error.errno]}, and run the same command again: it goes on where it stopped"
         ) from None
 
 
@@ -67,9 +75,9 @@ def locked(folder: Path) -> Iterator[None]:
             raise FailedPrecondition(
                 f"{folder}: another run is at work here{who}; wait for it, or choose another --out"
             ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with suppress(OSError):  # the disk may be full, and the number is for the message only
+            file.truncate(0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield
 
 
@@ -135,7 +143,7 @@ class VideoFolder:
             raise FailedPrecondition(
                 f"{self.path}: holds the results of another video, {before}; choose another --out, or remove it"
             )
-        for name, _ in (self.manifest.get("finished") or {}).get("files", {}).values():
+        for name, *_ in (self.manifest.get("finished") or {}).get("files", {}).values():
             _remove(self.path / name)  # results of what is no more must not be taken for new ones
         # Then the manifest: without it, segments of another kind count as nothing.
         self.manifest = {}
@@ -169,12 +177,13 @@ class VideoFolder:
         return manifest if sound and {"source", "of"} <= manifest.keys() else {}
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a result, of all files where it is a folder; -1 where it is not there."""
+def extent(path: Path) -> list[int]:
+    """(files, bytes) of a result, which may be a folder; no file where it is not there."""
     try:
-        return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
+        sizes = [file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path])]
     except OSError:
-        return -1
+        return [0, 0]
+    return [len(sizes), sum(sizes)]
 
 
 def _remove(path: Path) -> None:

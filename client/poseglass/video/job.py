@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from poseglass.errors import (
     Cancelled,
@@ -23,11 +23,12 @@ from poseglass.errors import (
     Unavailable,
     Unimplemented,
 )
-from poseglass.video.asking import Asker
+from poseglass.video.asking import Asker, Facts
 from poseglass.video.counts import Counts
-from poseglass.video.finish import Finishing, second_pass, write_results
-from poseglass.video.folder import DiskFull, VideoFolder, fingerprint, room, size_of
-from poseglass.video.following import LAG, FollowSettings
+from poseglass.video.finish import Finishing, losses, second_pass, write_results
+from poseglass.video.folder import DiskFull, VideoFolder, extent, fingerprint, room
+from poseglass.video.following import LAG, Ask, FollowSettings
+from poseglass.video.livesource import LiveSource
 from poseglass.video.pipeline import Machine, run_segments
 from poseglass.video.reading import Selection, VideoReader
 from poseglass.video.segments import SegmentClock, read_segments
@@ -47,6 +48,8 @@ NOT_THE_VIDEO = (
     Unimplemented,
 )
 """Errors that every further video would meet too: they end the job."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -100,23 +103,25 @@ class Outcome:
     """What became of one video.
 
     Attributes:
-        source: the video.
+        source: the video, or the live source.
         folder: with the results.
         error: why it failed; None: it did not.
         skipped: everything was there already.
         counts: reconciled; None where it failed before its end.
         people: how many different ones.
         files: kind -> result file.
+        losses: format -> what it does not hold, in words; only formats that drop something.
         seconds: that it took.
     """
 
-    source: Path
+    source: Path | LiveSource
     folder: Path
     error: PoseglassError | OSError | None = None
     skipped: bool = False
     counts: Counts | None = None
     people: int = 0
     files: Mapping[str, Path] = field(default_factory=dict)
+    losses: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -152,14 +157,12 @@ def run_job(
         machine = Machine(asker, asker.facts.skeleton, settings.following, looking, stop)
 
         def one(source: Path, name: str) -> Outcome:
-            began = time.monotonic()
             try:
-                return run_video(VideoFolder(out / name, source), machine, asker, settings, progress)
-            except (*NOT_THE_VIDEO, Cancelled):
-                raise
-            except Exception as error:  # whatever a strange file brings about, the others are done
-                known = error if isinstance(error, PoseglassError | OSError) else _unexpected(error, out / name)
-                return Outcome(source, out / name, error=known, seconds=time.monotonic() - began)
+                return attempted(
+                    source,
+                    out / name,
+                    lambda: run_video(VideoFolder(out / name, source), machine, asker, settings, progress),
+                )
             finally:
                 progress.end(source)
 
@@ -173,6 +176,35 @@ def run_job(
             stop.set()
             for future in waiting:
                 future.cancel()
+
+
+def attempted(source: Path, folder: Path, work: Callable[[], Result]) -> Result | Outcome:
+    """Do something about one video; what it does wrong does not keep the others.
+
+    Args:
+        source: the video.
+        folder: its own.
+        work: does it.
+
+    Returns:
+        What the work returns, or an outcome with its error.
+
+    Raises:
+        PoseglassError: one of `NOT_THE_VIDEO`, or `Cancelled`.
+    """
+    began = time.monotonic()
+    try:
+        return work()
+    except (*NOT_THE_VIDEO, Cancelled):
+        raise
+    except Exception as error:  # whatever a strange file brings about, the others are done
+        known = error if isinstance(error, PoseglassError | OSError) else unexpected(error, folder)
+        return Outcome(source, folder, error=known, seconds=time.monotonic() - began)
+
+
+def depends_on(facts: Facts, settings: JobSettings) -> dict[str, Any]:
+    """What rows depend on beside the video, plain values."""
+    return {**facts.to_json(), "options": settings.rows_depend_on()}
 
 
 def run_video(
@@ -194,28 +226,61 @@ def run_video(
         Cancelled: `machine.stop` was set.
     """
     began = time.monotonic()
-    of = {"input": fingerprint(folder.source), **asker.facts.to_json(), "options": settings.rows_depend_on()}
+    of = {"input": fingerprint(folder.source), **depends_on(asker.facts, settings)}
     with room(folder.path):
         folder.begin(of)
         if (ended := finished(folder, settings.finishing)) is not None:
             return ended
         table = raw_rows(folder, machine, settings, progress)
+        return complete(folder, table, settings.finishing, began, asker.heatmaps, machine.stop)
+
+
+def complete(
+    folder: VideoFolder,
+    table: PoseTable,
+    finishing: Finishing,
+    began: float,
+    heatmaps: Ask | None = None,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """The second pass over all rows of a video, its result files, and the last word about it in the manifest.
+
+    Args:
+        folder: its own; counts and facts are in the manifest.
+        table: the raw rows.
+        finishing: what is made of them.
+        began: by the monotonic clock, when work on it was begun.
+        heatmaps, stop: as for `write_results`.
+
+    Raises:
+        Cancelled: `stop` was set.
+        PoseglassError, OSError: a file cannot be written.
+    """
+    with room(folder.path):
         counts = Counts.from_json(folder.manifest["counts"])
         counts.written = table.frame_count
         counts.with_people = int((table.person == 0).sum())
-        table = second_pass(table.with_header(**_header(folder, counts)), settings.finishing)
-        files = write_results(table, folder.path, folder.name, settings.finishing, folder.source)
+        table = second_pass(table.with_header(**_header(folder, counts)), finishing)
+        lost = losses(table, finishing)
+        files = write_results(table, folder.path, folder.name, finishing, folder.source, heatmaps, stop)
         people = 0 if table.track is None else int(table.track.max(initial=-1)) + 1
         folder.note(
             counts=counts.to_json(),
             finished={
-                "finishing": settings.finishing.to_json(),
+                "finishing": finishing.to_json(),
                 "people": people,
-                "files": {kind: [path.name, size_of(path)] for kind, path in files.items()},
+                "files": {kind: [path.name, *extent(path)] for kind, path in files.items()},
+                "losses": lost,
             },
         )
     return Outcome(
-        folder.source, folder.path, counts=counts, people=people, files=files, seconds=time.monotonic() - began
+        folder.source,
+        folder.path,
+        counts=counts,
+        people=people,
+        files=files,
+        losses=lost,
+        seconds=time.monotonic() - began,
     )
 
 
@@ -225,13 +290,21 @@ def finished(folder: VideoFolder, finishing: Finishing) -> Outcome | None:
     if done is None or done["finishing"] != finishing.to_json():
         return None
     files = {}
-    for kind, (name, size) in done["files"].items():
+    for kind, (name, *size) in done["files"].items():
         path = folder.path / name
-        if size_of(path) != size:
+        if extent(path) != size:
             return None
         files[kind] = path
     counts = Counts.from_json(folder.manifest["counts"])
-    return Outcome(folder.source, folder.path, skipped=True, counts=counts, people=done["people"], files=files)
+    return Outcome(
+        folder.source,
+        folder.path,
+        skipped=True,
+        counts=counts,
+        people=done["people"],
+        files=files,
+        losses=done["losses"],
+    )
 
 
 def raw_rows(folder: VideoFolder, machine: Machine, settings: JobSettings, progress: Progress) -> PoseTable:
@@ -250,17 +323,37 @@ def raw_rows(folder: VideoFolder, machine: Machine, settings: JobSettings, progr
 
 def _first_pass(folder: VideoFolder, machine: Machine, settings: JobSettings, progress: Progress) -> None:
     """Look at every frame whose segment is not finished, and count them all."""
+    with VideoReader(folder.source) as reader:
+        progress.begin(folder.source, reader.expected)
+        look_through(reader, folder, machine, settings, progress)
+        folder.note(counts=reader.counts.to_json(), video=reader.facts, finished=None)
+
+
+def look_through(
+    reader: VideoReader, folder: VideoFolder, machine: Machine, settings: JobSettings, progress: Progress
+) -> None:
+    """Look at every frame that a reader gives and whose segment is not finished, and keep the segments.
+
+    Args:
+        reader: at the beginning; its counts grow.
+        folder: of the video.
+        machine: looks at frames.
+        settings: what is done.
+        progress: is told of every frame.
+
+    Raises:
+        InvalidRequest: of the reader.
+        DiskFull, OSError: a segment cannot be written.
+        Cancelled: `machine.stop` was set.
+    """
     done = folder.segments.finished(machine.skeleton)
 
     def finish(number: int, table: PoseTable) -> None:
         with room(folder.path):
             folder.segments.save(number, table)
 
-    with VideoReader(folder.source) as reader:
-        progress.begin(folder.source, reader.expected)
-        frames = read_segments(reader, settings.selection, settings.clock, done)
-        run_segments(frames, machine, finish, lambda: progress.advance(folder.source))
-        folder.note(counts=reader.counts.to_json(), video=reader.facts, finished=None)
+    frames = read_segments(reader, settings.selection, settings.clock, done)
+    run_segments(frames, machine, finish, lambda: progress.advance(folder.source))
 
 
 def _joined(folder: VideoFolder, machine: Machine) -> PoseTable | None:
@@ -270,7 +363,7 @@ def _joined(folder: VideoFolder, machine: Machine) -> PoseTable | None:
     return PoseTable.concat(kept) if kept else None
 
 
-def _unexpected(error: Exception, folder: Path) -> PoseglassError:
+def unexpected(error: Exception, folder: Path) -> PoseglassError:
     """An error that nobody foresaw, with its place left where it can be reported from."""
     place = folder / "error.txt"
     try:

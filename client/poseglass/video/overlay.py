@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from poseglass.errors import InvalidRequest
-from poseglass.video.annotate import draw_rows
+from poseglass.errors import Cancelled, InvalidRequest
+from poseglass.video.annotate import draw_rows, people_in
+from poseglass.video.following import LAG, Ask
 from poseglass.video.reading import VideoReader, pyav
 from poseglass.video.table import PoseTable
 from poseglass.video.whole import whole_file
@@ -28,7 +32,14 @@ QUALITY = "20"
 """Constant rate factor: hardly to be told from the source."""
 
 
-def write_overlay(table: PoseTable, source: Path, path: Path, smoothed: bool | None = None) -> None:
+def write_overlay(
+    table: PoseTable,
+    source: Path,
+    path: Path,
+    smoothed: bool | None = None,
+    heatmaps: Ask | None = None,
+    stop: threading.Event | None = None,
+) -> None:
     """Write the source video with the table's rows drawn on it; H.264, with AAC where the sound cannot be copied.
 
     Only frames that have rows are written, each at its own time; times below zero are moved up to it, with the sound.
@@ -39,8 +50,11 @@ def write_overlay(table: PoseTable, source: Path, path: Path, smoothed: bool | N
         source: the video.
         path: of the new one, in .mp4, .mkv or .mov; it is written whole or not at all.
         smoothed: draw the filtered joints; None: where there are any.
+        heatmaps: gives poses with heatmaps for the boxes of a frame's rows; None: none are drawn.
+        stop: set from another thread: give up at the next frame.
 
     Raises:
+        Cancelled: `stop` was set.
         InvalidRequest: the suffix is of no such container, the source cannot be read, or frames of the table are not in
             it; the message says which.
         ValueError: smoothed joints are wanted, and there are none.
@@ -60,7 +74,9 @@ def write_overlay(table: PoseTable, source: Path, path: Path, smoothed: bool | N
     with whole_file(path) as temporary:
         try:
             with VideoReader(source) as reader, _Output(temporary, source, reader, table) as output:
-                for time, picture in _annotated(reader, table, smoothed, source):
+                for time, picture in _annotated(_with_rows(reader, table, source), table, smoothed, heatmaps):
+                    if stop is not None and stop.is_set():
+                        raise Cancelled("stopped; run the same command again to go on")
                     output.add(time, picture)
                 output.finish(whole=_nothing_left(reader))
         except av.FFmpegError as error:
@@ -69,8 +85,33 @@ def write_overlay(table: PoseTable, source: Path, path: Path, smoothed: bool | N
             raise OSError(0, f"the video cannot be encoded ({error})", str(path)) from None
 
 
-def _annotated(reader: VideoReader, table: PoseTable, smoothed: bool, source: Path) -> Iterator[tuple[float, Image]]:
-    """(time, picture) of every frame that has rows."""
+def _annotated(
+    frames: Iterator[tuple[float, Image, slice]], table: PoseTable, smoothed: bool, heatmaps: Ask | None
+) -> Iterator[tuple[float, Image]]:
+    """(time, picture) of every frame; as many as are looked at side by side in the first pass are drawn at once."""
+
+    def drawn(image: Image, rows: slice) -> Image:
+        boxes = [table.pose(row).box for row in people_in(table, rows)] if heatmaps is not None else []
+        found = heatmaps(image, boxes) if heatmaps is not None and boxes else []
+        return draw_rows(image, table, rows, smoothed, found)
+
+    waiting: deque[tuple[float, Future[Image]]] = deque()
+
+    def oldest() -> tuple[float, Image]:
+        time, picture = waiting.popleft()
+        return time, picture.result()
+
+    with ThreadPoolExecutor(LAG, "poseglass-draw") as pool:
+        for time, image, rows in frames:
+            if len(waiting) == LAG:
+                yield oldest()
+            waiting.append((time, pool.submit(drawn, image, rows)))
+        while waiting:
+            yield oldest()
+
+
+def _with_rows(reader: VideoReader, table: PoseTable, source: Path) -> Iterator[tuple[float, Image, slice]]:
+    """(time, pixels, rows) of every frame that has rows."""
     wanted = table.frames()
     rows = next(wanted, None)
     for frame in reader:
@@ -78,7 +119,7 @@ def _annotated(reader: VideoReader, table: PoseTable, smoothed: bool, source: Pa
             return
         if frame.index != rows.index:
             continue
-        yield frame.time, draw_rows(frame.image(), table, rows.rows, smoothed)
+        yield frame.time, frame.image(), rows.rows
         if (rows := next(wanted, None)) is None:
             return
     if rows is not None:

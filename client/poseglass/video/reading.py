@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -92,36 +92,25 @@ class Decoded:
         return next((bytes(data) for data in self._frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
 
 
-class VideoReader:
-    """Reads one file from its beginning.
-
-        with VideoReader(Path("walk.mp4")) as reader:
-            for frame in reader:
-                print(frame.index, frame.time, frame.image().shape)
-        print(reader.counts)
+class ContainerReader:
+    """Reads an open container from where it stands.
 
     Args:
-        path: the file.
+        container: of PyAV; it is the reader's to close.
+        name: to call it by in messages.
 
     Attributes:
         counts: what was promised, and what has come so far.
         size: (height, width) of the first frame, upright; None before it has come.
 
     Raises:
-        InvalidRequest: it is no video, or has no picture in it; the message names it and says what would help.
-        MissingExtra: PyAV is not installed.
+        InvalidRequest: it has no picture in it; the message names it and says what would help.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.counts = path, Counts()
+    def __init__(self, container: Any, name: str) -> None:
+        self.name, self.counts = name, Counts()
         self.size: tuple[int, int] | None = None
-        self._av = pyav()
-        check_file(path)
-        try:
-            # As a URL, for a name with a colon is no protocol; and a playlist must not reach out of this machine.
-            self._container = self._av.open(f"file:{path}", options={"protocol_whitelist": "file"})
-        except self._av.FFmpegError as error:
-            raise InvalidRequest("", f"{path}: {why_not_open(path, error)}") from None
+        self._av, self._container = pyav(), container
         try:
             self._stream = self._video_stream()
         except InvalidRequest:
@@ -152,7 +141,7 @@ class VideoReader:
             **size,
         }
 
-    def __enter__(self) -> VideoReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -161,7 +150,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of it."""
         self._container.close()
 
     def __iter__(self) -> Iterator[Decoded]:
@@ -183,7 +172,7 @@ class VideoReader:
         counts.ended = True
         if not counts.decoded:
             raise InvalidRequest(
-                "", f"{self.path}: no frame of it decodes; it may be cut off before the first one: check that it plays"
+                "", f"{self.name}: no frame of it decodes; it may be cut off before the first one: check that it plays"
             )
 
     def _frames(self) -> Iterator[Any]:
@@ -229,11 +218,11 @@ class VideoReader:
             if _ATTACHED_PICTURE not in str(stream.disposition):
                 if stream.codec_context is None:
                     raise InvalidRequest(
-                        "", f"{self.path}: its codec is unknown here; re-encode it, for example to H.264"
+                        "", f"{self.name}: its codec is unknown here; re-encode it, for example to H.264"
                     )
                 return stream
         what = "only sound" if self._container.streams.audio else "no video stream"
-        raise InvalidRequest("", f"{self.path}: there is {what} in it; leave it out, or give the file with the picture")
+        raise InvalidRequest("", f"{self.name}: there is {what} in it; leave it out, or give the file with the picture")
 
     def _promised(self) -> int | None:
         """Frames, as the container says; None where it does not."""
@@ -255,6 +244,33 @@ class VideoReader:
         # Matroska's tag is the time at which the last frame ends.
         first = float((self._stream.start_time or 0) * self._stream.time_base)
         return 3600 * hours + 60 * minutes + seconds - first
+
+
+class VideoReader(ContainerReader):
+    """Reads one file from its beginning.
+
+        with VideoReader(Path("walk.mp4")) as reader:
+            for frame in reader:
+                print(frame.index, frame.time, frame.image().shape)
+        print(reader.counts)
+
+    Args:
+        path: the file.
+
+    Raises:
+        InvalidRequest: it is no video, or has no picture in it; the message names it and says what would help.
+        MissingExtra: PyAV is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, av = path, pyav()
+        check_file(path)
+        try:
+            # As a URL, for a name with a colon is no protocol; and a playlist must not reach out of this machine.
+            container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        except av.FFmpegError as error:
+            raise InvalidRequest("", f"{path}: {why_not_open(path, error)}") from None
+        super().__init__(container, str(path))
 
 
 def pyav() -> Any:

@@ -35,7 +35,11 @@ class Region:
     def placed(self, pose: Pose) -> Pose:
         """A pose in this part as one in the frame."""
         points = (pose.points.astype(np.float64) + self.corner).astype(np.float32)
-        return replace(pose, points=points, box=moved(pose.box, self.corner))
+        maps = pose.heatmaps
+        if maps is not None:
+            corner = np.array([[0, 0, self.corner[0]], [0, 0, self.corner[1]]])
+            maps = replace(maps, to_image=maps.to_image + corner)
+        return replace(pose, points=points, box=moved(pose.box, self.corner), heatmaps=maps)
 
 
 def cut(image: NDArray[np.uint8], boxes: Sequence[Box], aspect: float, padding: float) -> Region:

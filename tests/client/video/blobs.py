@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 
 from poseglass.video.asking import Facts
 from poseglass_core.geometry import Box
-from poseglass_core.poses import ModelRef, Pose
+from poseglass_core.poses import Heatmaps, ModelRef, Pose
 from poseglass_core.skeleton import LSP
 
 COLOURS = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250]])
@@ -59,6 +60,9 @@ class BlobAsk:
         everybody = [pose for number in range(len(COLOURS)) if (pose := find(image, number)) is not None]
         return [nearest(everybody, box) for box in boxes] if boxes else everybody
 
+    def heatmaps(self, image: np.ndarray, boxes: Sequence[Box]) -> list[Pose]:
+        return [mapped(pose) for pose in self(image, boxes)]
+
     def close(self) -> None:
         pass
 
@@ -77,6 +81,16 @@ def posed(centre: Sequence[float], score: float) -> Pose:
     low, size = points.min(axis=0), np.ptp(points, axis=0)
     scores = np.full(len(points), score, np.float32)
     return Pose(LSP, LSP.joints, points, scores, Box(*map(float, (*low, *size))), score, score)
+
+
+def mapped(pose: Pose) -> Pose:
+    """The pose with heatmaps: two pixels a cell, each joint's a hill around it."""
+    corner = np.array([pose.box.x - SIZE, pose.box.y - SIZE])
+    cells = np.stack(np.meshgrid(np.arange(2 * SIZE), np.arange(2 * SIZE)), axis=-1)  # [rows, columns, 2]
+    away = np.linalg.norm(cells - ((pose.points - corner) / 2)[:, None, None], axis=-1)
+    values = (0.5 * np.exp(-(away**2) / 18)).astype(np.float32)
+    to_image = np.column_stack([2 * np.eye(2), corner])
+    return replace(pose, heatmap_names=pose.names, heatmaps=Heatmaps(values, to_image))
 
 
 def nearest(everybody: Sequence[Pose], box: Box) -> Pose:

@@ -12,6 +12,7 @@ from poseglass.video.asking import LocalAsk, Question, RemoteAsk
 from poseglass.video.regions import cut, encoded, moved
 from poseglass_core.geometry import Box, crop_affine, warp
 from poseglass_core.poses import Locate
+from poseglass_proto.v1 import pose_pb2 as pb
 
 
 @pytest.fixture
@@ -32,6 +33,19 @@ def test_only_the_part_around_the_boxes_travels(server, client, frame):
     assert np.allclose(pose.points[0], (100 + 20 / 15, 40 + 30 / 15), atol=1e-4)
     ask(frame, ())
     assert (server.poses.requests[-1].image.raw.height, server.poses.requests[-1].image.raw.width) == (120, 200)
+
+
+def test_heatmaps_lie_in_the_frame(server, client, frame):
+    ask = RemoteAsk(client, Question())
+    box = Box(100, 40, 20, 30)
+    (whole,) = client.predict(frame, boxes=[box], heatmaps=True).poses
+    (pose,) = ask.heatmaps(frame, [box])
+    request = server.poses.requests[-1]
+    assert request.image.raw.height < 120
+    assert request.outputs.heatmap_type == pb.UINT8
+    assert pose.box == box
+    assert np.allclose(pose.heatmaps.to_image, whole.heatmaps.to_image, atol=1e-4)
+    assert ask(frame, [box])[0].heatmaps is None
 
 
 def test_jpeg_travels_where_it_is_asked_for(server, client, frame):
@@ -99,6 +113,8 @@ def test_in_process(tiny_model_path, tiny_detector_path, frame):
     boxes = [Box(10, 10, 50, 80), Box(90, 10, 50, 80)]
     assert [pose.box for pose in ask(frame, boxes)] == boxes
     assert len(ask(frame, ())) >= 1
+    found = ask.heatmaps(frame, boxes)
+    assert [pose.heatmaps.values.shape[0] for pose in found] == [len(pose.heatmap_names) for pose in found]
     with pytest.raises(FailedPrecondition, match="--locate detect needs a detector"):
         LocalAsk(Question(str(tiny_model_path), locate=Locate.DETECT), "cpu", 1)
     ask.close()

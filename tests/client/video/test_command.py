@@ -187,8 +187,27 @@ def test_the_command_line_stays_light():
 def test_an_overlay_and_a_report(server, clips, tmp_path):
     out = tmp_path / "out"
     arguments = (clips / "a.mkv", "--out", out, "--server", server.address, "--overlay", "--report")
-    run(*arguments)
+    assert "does not hold" not in run(*arguments).stderr
     with VideoReader(out / "a" / "a-overlay.mp4") as reader:
         assert len(list(reader)) == 6
     assert "<html" in (out / "a" / "a.html").read_text("utf-8")
     assert "was done" in run(*arguments).stdout
+
+
+def test_heatmaps_make_an_overlay(server, clips, tmp_path):
+    out = tmp_path / "out"
+    run(clips / "a.mkv", "--out", out, "--server", server.address, "--overlay-heatmaps")
+    assert sum(request.outputs.heatmaps for request in server.poses.requests) == 6
+    with VideoReader(out / "a" / "a-overlay.mp4") as reader:
+        assert len(list(reader)) == 6
+
+
+def test_what_formats_drop_is_said_once_for_all_videos(server, clips, tmp_path):
+    arguments = (clips, "--out", tmp_path / "out", "--server", server.address, "--format", "coco", "--format", "csv")
+    for _ in range(2):  # also where everything was done before
+        said = run(*arguments).stderr
+        assert said.count("COCO results does not hold: ") == 1
+        assert "angles" in said
+        assert "CSV" not in said
+    answers = json.loads(run(*arguments, "--json").stdout)
+    assert all("angles" in " ".join(answer["losses"]["coco"]) for answer in answers)

@@ -146,20 +146,6 @@ def test_coco_results_are_a_list_by_image(tmp_path):
     assert missing["keypoints"][3 * LSP.index("neck") :][:3] == [0, 0, 0]
 
 
-def test_pycocotools_loads_coco_results(tmp_path):
-    coco = pytest.importorskip("pycocotools.coco")
-    path = tmp_path / "walk.coco.json"
-    formats.write(FULL, path)
-    truth = coco.COCO()
-    truth.dataset = {
-        "images": [{"id": int(frame)} for frame in np.unique(FULL.frame)],
-        "annotations": [],
-        "categories": [{"id": 1, "name": "person", "keypoints": list(LSP.joints)}],
-    }
-    truth.createIndex()
-    assert len(truth.loadRes(str(path)).getAnnIds()) == FULL.people.sum()
-
-
 def test_openpose_has_a_file_a_frame(tmp_path):
     path = tmp_path / "walk.openpose"
     formats.write(FULL, path)

@@ -1,8 +1,7 @@
-"""Whole jobs: resumed, killed, refused, out of room; the rows are always those of an unbroken run."""
+"""Whole jobs: resumed, killed, refused; the rows are always those of an unbroken run."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -19,9 +18,8 @@ pytest.importorskip("pyarrow")
 
 from poseglass.errors import FailedPrecondition, InvalidRequest, Unavailable
 from poseglass.video import formats
-from poseglass.video import segments as segments_module
 from poseglass.video.finish import Finishing
-from poseglass.video.folder import DiskFull, VideoFolder, fingerprint, locked
+from poseglass.video.folder import VideoFolder, fingerprint, locked
 from poseglass.video.following import FollowSettings
 from poseglass.video.job import JobSettings, run_job
 from poseglass.video.reading import Selection
@@ -89,7 +87,7 @@ def test_another_finish_looks_at_no_frame_again(blobs, walk, tmp_path):
     assert ask.asked == []
     assert not outcomes["walk.mkv"].skipped
     assert rows(out).smoothed is not None
-    assert set(outcomes["walk.mkv"].files) == {"parquet", "csv"}
+    assert set(outcomes["walk.mkv"].files) == {"parquet", "csv", "csv_header"}
 
 
 def test_a_result_that_was_lost_is_made_again(blobs, walk, tmp_path):
@@ -100,6 +98,22 @@ def test_a_result_that_was_lost_is_made_again(blobs, walk, tmp_path):
     _, ask = job(blobs, tmp_path / "out", {path: "walk"})
     assert 0 < len(ask.asked) < 30
     assert rows(tmp_path / "out").equals(rows(whole))
+
+
+@pytest.mark.parametrize("lost", ["walk.csv.header.json", "walk.openpose/walk_000000000003_keypoints.json"])
+def test_a_lost_piece_of_a_result_is_noticed(blobs, walk, tmp_path, lost):
+    wanted = settings(Finishing(("csv", "openpose")))
+    outcomes, _ = job(blobs, tmp_path / "out", {walk[0]: "walk"}, wanted)
+    assert not outcomes["walk.mkv"].skipped
+    piece = tmp_path / "out" / "walk" / lost
+    content = piece.read_bytes()
+    piece.unlink()
+    outcomes, ask = job(blobs, tmp_path / "out", {walk[0]: "walk"}, wanted)
+    assert not outcomes["walk.mkv"].skipped
+    assert ask.asked == []
+    assert piece.read_bytes() == content
+    outcomes, _ = job(blobs, tmp_path / "out", {walk[0]: "walk"}, wanted)
+    assert outcomes["walk.mkv"].skipped
 
 
 @pytest.mark.parametrize("change", ["input", "selection", "model"])
@@ -182,27 +196,6 @@ def test_nothing_wanted_is_said(blobs, walk, tmp_path):
     outcomes, _ = job(blobs, tmp_path / "out", {walk[0]: "walk"}, settings(start=100.0))
     assert isinstance(outcomes["walk.mkv"].error, InvalidRequest)
     assert "none of its frames is wanted" in str(outcomes["walk.mkv"].error)
-
-
-@pytest.mark.parametrize("at", [1, 3, 5])
-def test_a_full_disk_is_a_clear_error_and_can_be_resumed(blobs, walk, tmp_path, monkeypatch, at):
-    path, whole = walk
-    written = []
-    real = segments_module.write_whole
-
-    def full(file, data):
-        written.append(file)
-        if len(written) >= at:
-            file.with_name(f".{file.name}.tmp").write_bytes(data[:10])  # as it is when the disk fills up
-            raise OSError(errno.ENOSPC, "No space left on device", str(file))
-        real(file, data)
-
-    monkeypatch.setattr(segments_module, "write_whole", full)
-    with pytest.raises(DiskFull, match="the disk is full; make room and run the same command again"):
-        job(blobs, tmp_path / "out", {path: "walk"})
-    monkeypatch.undo()
-    job(blobs, tmp_path / "out", {path: "walk"})
-    assert rows(tmp_path / "out").equals(rows(whole), header=True)
 
 
 def test_two_runs_on_one_folder_refuse_each_other(tmp_path):

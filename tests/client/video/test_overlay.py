@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from poseglass import InvalidRequest
+from poseglass import Cancelled, InvalidRequest, Unavailable
 from poseglass.video.annotate import score_colour
 from poseglass.video.euro import OneEuro
 from poseglass.video.overlay import write_overlay
@@ -71,6 +72,11 @@ def sound_of(path: Path) -> tuple[str, int, float]:
         stream = file.streams.audio[0]
         packets = [packet for packet in file.demux(stream) if packet.pts is not None]
         return stream.codec_context.codec.canonical_name, len(packets), float(packets[0].pts * packets[0].time_base)
+
+
+def read(path: Path) -> list:
+    with VideoReader(path) as reader:
+        return list(reader)
 
 
 UNEVEN = [0.0, 0.04, 0.081, 0.2, 0.2333, 0.5, 0.54, 1.0]
@@ -148,6 +154,38 @@ def test_smoothed_joints_are_drawn_where_there_are_any(tmp_path):
         write_overlay(table, source, tmp_path / "out.mp4", smoothed=True)
     write_overlay(smooth(table, OneEuro()), source, tmp_path / "out.mp4")
     assert len(times_of(tmp_path / "out.mp4")) == len(UNEVEN)
+
+
+def test_heatmaps_are_drawn_under_the_poses(blobs, tmp_path):
+    source = blobs.write_video(tmp_path / "walk.mkv", blobs.walk(6, people=2))
+    ask = blobs.BlobAsk()
+    with VideoReader(source) as reader:
+        table = PoseTable.from_frames(
+            LSP, [(frame.index, frame.time, ask(frame.image(), ()) if frame.index else []) for frame in reader]
+        )
+    ask.asked.clear()
+    write_overlay(table, source, tmp_path / "plain.mkv")
+    assert ask.asked == []
+    write_overlay(table, source, tmp_path / "maps.mkv", heatmaps=ask.heatmaps)
+    assert ask.asked == [2] * 5  # not where nobody is
+    assert times_of(tmp_path / "maps.mkv") == times_of(source)
+    plain, maps = ([frame.image().astype(int) for frame in read(tmp_path / name)] for name in ("plain.mkv", "maps.mkv"))
+    changed = [np.abs(without - within).mean() for without, within in zip(plain, maps, strict=True)]
+    assert 5 * changed[0] < min(changed[1:])  # nobody is in the first; the encoder changes little
+
+
+def test_an_error_of_the_model_leaves_no_overlay(tmp_path):
+    def failing(image, boxes):
+        raise Unavailable("gone")
+
+    source = record(tmp_path / "walk.mp4", UNEVEN)
+    with pytest.raises(Unavailable):
+        write_overlay(poses_for(source), source, tmp_path / "out.mp4", heatmaps=failing)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        write_overlay(poses_for(source), source, tmp_path / "out.mp4", stop=stop)
+    assert [file.name for file in tmp_path.iterdir()] == ["walk.mp4"]
 
 
 def test_what_cannot_be_written_is_refused_by_name(tmp_path):

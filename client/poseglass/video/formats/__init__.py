@@ -6,7 +6,7 @@ is in it; only what `Format.drops` names is lost on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -127,6 +127,11 @@ def losses(table: PoseTable, form: Format) -> list[str]:
         form: the format.
     """
     return [words for words, there in (LOSSES[name] for name in form.drops) if there(table)]
+
+
+def loss_line(form: Format, dropped: Sequence[str]) -> str:
+    """What a format dropped, as one line for people."""
+    return f"{form.title} does not hold: {', '.join(dropped)}"
 
 
 def write(table: PoseTable, path: str | Path, format: str = "") -> list[str]:  # noqa: A002 (its name on the command line)

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from poseglass.pictures import write_file
 from poseglass.video.columns import round_joints
 from poseglass.video.formats.bare import build
 from poseglass.video.formats.flat import parse_about, to_about
 from poseglass.video.table import PoseTable
-from poseglass.video.whole import package, whole_file
+from poseglass.video.whole import package
 from poseglass_core.skeleton import Skeleton, skeleton_from_names
 
 CHUNK = 4096
@@ -26,14 +27,17 @@ CHUNK = 4096
 
 
 def write(table: PoseTable, path: Path) -> None:
-    """Write the file, track by track, so that memory does not grow with their number."""
+    """Write the file, track by track, so that memory grows with what is in them and not with their number.
+
+    It is made in memory: the library neither says in time nor survives that a disk is full.
+    """
     h5py = package("h5py", "writing HDF5")
     # Without ids, the first of every frame is taken for one person, the second for another.
     ids = table.person if table.track is None else table.track
     numbers = np.unique(ids[ids >= 0])
     frames = int(table.frame[-1]) + 1 if len(table) else 0
     joints = len(table.skeleton.joints)
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         shapes = {
             "tracks": (len(numbers), 2, joints, frames),
             "point_scores": (len(numbers), joints, frames),
@@ -61,6 +65,9 @@ def write(table: PoseTable, path: Path) -> None:
         times[table.frame] = table.time
         file.create_dataset("frame_times", data=times)
         _write_names(file, h5py, table, numbers)
+        file.flush()
+        content = file.id.get_file_image()
+    write_file(path, content)
 
 
 def _packed(chunk: tuple[int, ...], shape: tuple[int, ...]) -> dict[str, Any]:
