@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sysconfig
 from collections.abc import Callable
 from functools import partial
@@ -42,6 +43,7 @@ def main() -> None:
     os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(
         filter(None, [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")])
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ctrl-C is what PyTriton puts things in order for
     triton = TritonConfig(
         grpc_address=HOST,
         grpc_port=settings.port,

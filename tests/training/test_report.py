@@ -248,8 +248,9 @@ def test_nothing_to_report_is_refused(data, tmp_path):
 def command(arguments, without):
     code = (
         f"import sys\nfor name in {without!r}: sys.modules[name] = None\n"
-        "import typer; from poseglass_training.commands import evaluate\n"
-        "app = typer.Typer(); app.command()(evaluate); app()"
+        "import typer; from poseglass.commands.connection import with_connection\n"
+        "from poseglass_training.commands import evaluate\n"
+        "app = typer.Typer(); app.command()(with_connection(evaluate)); app()"
     )
     arguments = [str(argument) for argument in arguments]
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)

@@ -39,7 +39,7 @@ def test_children_belong_to_it_and_ended_ones_cost_nothing():
 def test_a_sample_is_of_both():
     sample = Gauge(os.getpid()).sample(3.0)
     assert sample.at == 3
-    assert sample.server_cpu == pytest.approx(sample.generator_cpu, abs=5)
+    assert sample.server_cpu >= sample.generator_cpu - 0.1  # which is without children that have ended
     assert sample.server_rss > 1 << 20
     assert Gauge().sample(0.0).server_cpu is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
@@ -41,6 +42,8 @@ def cluster(blobs):
     cloudpickle.register_pickle_by_value(blobs)
     with joined("local", ACTORS):
         yield
+    for handler in logging.getLogger().handlers:  # Ray has quietened pytest's, which other tests read
+        handler.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")
