@@ -125,7 +125,7 @@ def main(
         root, aside = Path(folder) / "models", Path(folder) / "aside"
         version_file(first, 1, root)
         version_file(second, 2, aside)
-        options = ["--models", str(root), "--no-detector"]
+        options = ["--models", str(root)]
         with running_server([], available_threads()[0], options) as server:
             load = Callers(server.address, picture)
             threads = load.run(callers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_server.convert import to_detector, to_entry, to_model
@@ -33,8 +34,12 @@ def describe(models: Models, name: str, version: int) -> pb.Model:
     name = name or models.default_name
     found, entry = models.find(name, version), models.entry(name, version)
     if found is None:
-        entry = entry or models.retired(name, version)
+        former = models.retired(name, version)
+        entry = entry or former
         if entry is not None:
+            # What comes has no manifest yet; whoever was answered by the one before it asks for that one's joints.
+            if entry.manifest is None and former is not None:
+                entry = replace(entry, manifest=former.manifest, kind=former.kind)
             return to_entry(entry)
         shelf = models.detectors if name in models.detectors else models
         return _ready(models, shelf.get(name, version, field="name"))  # says what is wrong

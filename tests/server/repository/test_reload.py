@@ -59,7 +59,7 @@ def test_get_model_tells_of_a_broken_file_in_the_place_of_what_serves(watched, l
         assert "not a model that can be loaded" in found.reason
 
 
-def test_a_retired_model_can_still_be_asked_about(watched, loader, lay, folder, png, refused, reload):
+def test_a_retired_model_can_still_be_asked_about(watched, loader, lay, folder, put, png, refused, reload):
     lay("a", 1)
     with watched() as running:
         before = running.pose.GetModel(pb.GetModelRequest(name="a", version=1))
@@ -71,6 +71,11 @@ def test_a_retired_model_can_still_be_asked_about(watched, loader, lay, folder, 
         assert after.manifest_json == before.manifest_json
         request = pb.PredictRequest(image=png, model="a", version=1)
         refused(lambda: running.pose.Predict(request), CODE.NOT_FOUND, "version")
+        put(folder / "a" / "1" / "model.onnx", b"broken")
+        reload(running)
+        there = running.pose.GetModel(pb.GetModelRequest(name="a", version=1))
+        assert (there.state, there.joints, there.manifest_json) == (pb.REFUSED, before.joints, before.manifest_json)
+        assert there.ref != before.ref
 
 
 def test_requests_in_flight_end_on_the_model_they_began_on(watched, loader, lay, png, eventually, reload):
