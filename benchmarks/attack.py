@@ -31,6 +31,7 @@ import typer
 from hostile import PREDICT, SOCKET, STREAM, Attack, generated, good
 from machine import processor
 from poseglass.bench.usage import process_cost
+from poseglass_core.files import write_whole
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_runtime.threads import available_threads
 from serving import Server, running_server
@@ -41,7 +42,7 @@ PERSON_S = 0.5
 
 GOOD_EVERY = 1000
 KEPT_BYTES = 100_000
-FAILURES = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+FAILURES = {"INTERNAL", "UNKNOWN"}
 
 
 def connect(address: str) -> grpc.Channel:
@@ -215,15 +216,14 @@ def _people(attack: Attack, answers: Sequence[bytes]) -> int:
 
 def _failure(attack: Attack, code: str, answers: Sequence[bytes], seconds: float) -> str:
     """Why an answer must not be; empty where it may."""
-    bad = {failure.name for failure in FAILURES}
     if seconds > LONGEST_S + PERSON_S * _people(attack, answers):
         return "slow"
-    if code in bad:
+    if code in FAILURES:
         return code
     if attack.method == STREAM:
         if code == "OK" and len(answers) != len(attack.messages):
             return f"{len(answers)} answers to {len(attack.messages)} pictures"
-        return next((f"{name} of a picture" for name in _codes(answers) if name in bad), "")
+        return next((f"{name} of a picture" for name in _codes(answers) if name in FAILURES), "")
     return ""
 
 
@@ -265,7 +265,7 @@ def main(
         }
     print(json.dumps(result, indent=2))
     if out is not None:
-        out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+        write_whole(out, (json.dumps(result, indent=2) + "\n").encode())
     if attackers.failures or not result["alive"] or attackers.sent < (requests if repeat is None else 1):
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""`poseglass bench` in a process of its own, for benchmarks that put a server under load."""
+"""Load on a server, made in a process of its own: by `poseglass bench`, or by a program with its options."""
 
 from __future__ import annotations
 
@@ -12,52 +12,38 @@ from serving import Server
 
 
 def load(server: Server, options: Sequence[str]) -> list[dict[str, Any]]:
-    """Put a server under load.
+    """Put a server under the load of `poseglass bench`.
 
     Args:
         server: its process' costs are measured too.
         options: of `poseglass bench`.
 
     Returns:
-        The steps of its JSON document.
+        The steps of its JSON document, also where no request was answered.
 
     Raises:
-        RuntimeError: nothing was answered; says what it said.
+        RuntimeError: nothing was measured; says what it said.
     """
-    return started(server, options).steps()
+    steps: list[dict[str, Any]] = measured(["-m", "poseglass", "bench", "--json"], server, options)["steps"]
+    return steps
 
 
-def started(server: Server, options: Sequence[str]) -> Load:
-    """The same, without waiting for its end."""
-    command = [sys.executable, "-m", "poseglass", "bench", "--server", server.address, "--json"]
-    command += ["--server-pid", str(server.process.pid), *options]
-    return Load(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-
-
-class Load:
-    """A load that is under way.
+def measured(program: Sequence[str], server: Server, options: Sequence[str]) -> dict[str, Any]:
+    """The JSON document of a program that puts a server under load.
 
     Args:
-        process: that makes it.
+        program: arguments of Python; it is told the server's address and process.
+        server: to load.
+        options: further ones.
+
+    Raises:
+        RuntimeError: it printed no document with a step; says what it said.
     """
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    @property
-    def under_way(self) -> bool:
-        """Whether it goes on."""
-        return self._process.poll() is None
-
-    def steps(self) -> list[dict[str, Any]]:
-        """Wait for its end, and give the steps that it measured.
-
-        Raises:
-            RuntimeError: nothing was answered.
-        """
-        out, complaints = self._process.communicate()
-        if self._process.returncode:
-            raise RuntimeError(f"poseglass bench: {complaints.strip()}")
-        document: dict[str, Any] = json.loads(out)
-        steps: list[dict[str, Any]] = document["steps"]
-        return steps
+    command = [sys.executable, *program, "--server", server.address, "--server-pid", str(server.process.pid), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Exit code 1 with a document: nothing was answered, which is a result too.
+    document: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
+    if not document.get("steps"):
+        lines = done.stderr.strip().splitlines()
+        raise RuntimeError(lines[-1] if lines else "the load ended and said nothing")
+    return document

@@ -17,16 +17,17 @@ import typer
 
 from loading import load
 from machine import processor
+from poseglass_core.files import write_whole
 from poseglass_runtime.threads import available_threads
 from serving import running_server
 
 
-def growth(step: dict[str, Any], after: float = 60.0) -> float:
-    """Growth of the server's memory from the mean of its second minute to that of its last, as a share."""
+def growth(step: dict[str, Any]) -> float:
+    """Growth of the server's memory from the mean of its second minute, or quarter, to that of its last, as a share."""
     taken = step["server_process"]["rss_over_time"]
     second, mib = np.array(taken["second"]), np.array(taken["mib"])
     length = min(60.0, second[-1] / 4)
-    early = mib[(second >= min(after, second[-1] / 4)) & (second < min(after, second[-1] / 4) + length)].mean()
+    early = mib[(second >= length) & (second < 2 * length)].mean()
     return float(mib[second >= second[-1] - length].mean() / early - 1)
 
 
@@ -52,7 +53,7 @@ def main(
         alive = server.process.poll() is None
     refused = step["codes"].get("RESOURCE_EXHAUSTED", {"count": 0, "latency_ms": None, "with_retry_delay": 0})
     answered = step["codes"].get("OK", {"count": 0, "latency_ms": None})
-    late = sum(of["count"] for code, of in step["codes"].items() if code not in {"OK", "RESOURCE_EXHAUSTED"})
+    other = {code: of["count"] for code, of in step["codes"].items() if code not in {"OK", "RESOURCE_EXHAUSTED"}}
     result = {
         "machine": processor(),
         "alive": alive,
@@ -62,7 +63,7 @@ def main(
         "goodput_share": step["goodput_per_s"] / most,
         "answered": answered,
         "refused": refused,
-        "other_codes": {c: of["count"] for c, of in step["codes"].items() if c not in {"OK", "RESOURCE_EXHAUSTED"}},
+        "other_codes": other,
         "memory_growth": growth(step),
         "rss_mib": step["server_process"]["rss_mib"],
         "lateness_ms": step["generator"]["lateness_ms"],
@@ -72,13 +73,14 @@ def main(
     }
     print(f"saturated {most:.1f}/s; offered {result['offered_per_s']:.1f}/s for {minutes:g} min: alive {alive}")
     print(f"goodput {result['goodput_per_s']:.1f}/s = {100 * result['goodput_share']:.1f} % of saturated")
-    print(f"answered {answered['count']:,}: {answered['latency_ms']} ms; neither answered nor refused: {late:,}")
+    neither = sum(other.values())
+    print(f"answered {answered['count']:,}: {answered['latency_ms']} ms; neither answered nor refused: {neither:,}")
     print(f"refused {refused['count']:,}, {refused['with_retry_delay']:,} with a delay: {refused['latency_ms']} ms")
     print(f"memory {100 * result['memory_growth']:+.1f} % after the first minute: {result['rss_mib']} MiB")
     print(f"alone before {before['latency_ms']} ms, after {after['latency_ms']} ms")
     print(result["machine"])
     if out is not None:
-        out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+        write_whole(out, (json.dumps(result, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

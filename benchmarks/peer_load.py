@@ -9,43 +9,23 @@ Pictures, callers, clock and figures are those of `poseglass bench`; only what g
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
 
 from peers.connections import Connections, HttpConnections, OipConnections
+from poseglass.bench import connections as bench
 from poseglass.bench.figures import step_figures
-from poseglass.bench.loads import callers
 from poseglass.bench.messages import Message, Messages, boxes_in
 from poseglass.bench.mix import Kind, kinds_of
-from poseglass.bench.records import Records
-from poseglass.bench.steps import DRAWN, Load, Measured
+from poseglass.bench.steps import Load, Measured, Timing, run_step
 from poseglass.bench.usage import Gauge
 from poseglass.errors import PoseglassError
 
-PROTOCOLS = {"http": HttpConnections, "oip": OipConnections}
-
-_SOON = 0.05
-"""Seconds before the first request, in which everything is made ready."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long.
-
-    Attributes:
-        warmup: seconds under load before anything counts.
-        duration: seconds that count.
-        timeout: seconds that a request may take.
-    """
-
-    warmup: float
-    duration: float
-    timeout: float
+PROTOCOLS: dict[str, Callable[[str], Connections]] = {"http": HttpConnections, "oip": OipConnections}
 
 
 def kind_of(picture: str) -> Kind:
@@ -72,27 +52,15 @@ def messages_of(kind: Kind, connections: Connections) -> Messages:
 
 
 async def level(connections: Connections, messages: Messages, count: int, timing: Timing, gauge: Gauge) -> Measured:
-    """Keep so many callers busy, and look at the processes at both ends of the window that counts."""
-    loop = asyncio.get_running_loop()
-    drawn = messages.draw(DRAWN, np.random.default_rng((0, count)))
-    begin = loop.time() + _SOON
-    opens = begin + timing.warmup
-    end = opens + timing.duration
-    records = Records(opens)
-
-    async def look(at: float) -> Any:
-        await asyncio.sleep(at - loop.time())
-        return gauge.sample(loop.time())
-
-    work = callers(connections.ask, itertools.cycle(drawn), count, begin, end, timing.timeout, records)
-    first, last, _ = await asyncio.gather(look(opens), look(end), work)
-    return Measured(Load("callers", count), timing.duration, records.table(), (first, last), None)
+    """Keep so many callers busy: a step of `poseglass bench`, over other connections."""
+    ours = cast("bench.Connections", connections)  # of which callers only `ask`
+    return await run_step(ours, Load("callers", count), messages, timing, gauge, count, asyncio.Event())
 
 
 async def measure(address: str, protocol: str, counts: list[int], picture: str, timing: Timing, pid: int) -> Any:
     """All levels, one after another."""
     gauge = Gauge(pid)
-    connections: Connections = PROTOCOLS[protocol](address)
+    connections = PROTOCOLS[protocol](address)
     messages = messages_of(kind_of(picture), connections)
     try:
         first = await connections.joints(messages.messages[0].data, timing.timeout)

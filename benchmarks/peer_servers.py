@@ -10,8 +10,6 @@ takes its turn before each of the others, and the bare work once a round.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,7 +21,7 @@ import typer
 from rich.console import Console
 
 import poseglass_models
-from loading import load
+from loading import load, measured
 from peer_load import kind_of
 from peers.report import levels_of, show
 from peers.servers import Layout, Peer, peers_for, running_peer
@@ -35,7 +33,7 @@ from poseglass_core.files import write_whole
 from poseglass_runtime.engine import ModelError, describe_devices
 from poseglass_runtime.threads import available_threads
 from saturation import bare
-from serving import Server, ServerError, running_server
+from serving import ServerError, running_server
 
 AGREE = 0.05
 """Pixels that joints may differ by from one server to another; answers are rounded to a hundredth."""
@@ -92,19 +90,12 @@ def peer_under_load(
     """
     with running_peer(peer, layout, folder, plan.model) as server:
         words = ["--protocol", peer.protocol, *plan.words(callers)]
-        document = _load(server, words, f"{peer.name}, {layout}")
+        try:
+            document = measured([str(Path(__file__).with_name("peer_load.py"))], server, words)
+        except RuntimeError as error:
+            raise ServerError(f"{peer.name}, {layout}: {error}") from None
     answer = document["answer"]
     return document["steps"], Joints(np.array(answer["joints"]), np.array(answer["scores"]))
-
-
-def _load(server: Server, words: list[str], who: str) -> Any:
-    command = [sys.executable, str(Path(__file__).with_name("peer_load.py")), "--server", server.address]
-    command += ["--server-pid", str(server.process.pid), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise ServerError(f"{who}: {lines[-1] if lines else 'the load ended and said nothing'}")
-    return json.loads(done.stdout)
 
 
 def bare_cpu(plan: Plan) -> float:

@@ -29,6 +29,7 @@ import poseglass_models
 from machine import processor
 from poseglass import PoseClient
 from poseglass.bench.usage import process_cost
+from poseglass_core.files import write_whole
 from poseglass_core.manifest import METADATA_KEY
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
@@ -164,7 +165,7 @@ def main(
     }
     print(json.dumps(result, indent=2))
     if out is not None:
-        out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+        write_whole(out, (json.dumps(result, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import typer
 
 from loading import load
 from machine import processor
+from poseglass_core.files import write_whole
 from poseglass_runtime.threads import available_threads
 from serving import running_server
 
@@ -85,10 +86,10 @@ def main(
         print(f"{picture}")
         for name, row in medians.items():
             print(f"  {name:24} {row['per_cpu_s']:7.1f} a processor second  {row['per_s']:7.1f} a second")
-        print(f"  server / best bare: {100 * medians['server']['per_cpu_s'] / best:.1f} %")
+        print(f"  server / best bare: {100 * result['pictures'][picture]['share']:.1f} %")
     print(result["machine"])
     if out is not None:
-        out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+        write_whole(out, (json.dumps(result, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

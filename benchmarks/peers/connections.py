@@ -45,19 +45,18 @@ class HttpConnections:
 
     Args:
         address: HOST:PORT.
-        path: of the requests.
     """
 
-    def __init__(self, address: str, path: str = "/inference") -> None:
+    def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
-        self._host, self._port, self._path = host, int(port), path
+        self._host, self._port = host, int(port)
         self._free: list[_Http] = []
 
     def message(self, picture: bytes, box: tuple[float, float, float, float]) -> bytes:
         """A POST of `work.pack`."""
         body = pack(picture, box)
         head = (
-            f"POST {self._path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+            f"POST /inference HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
             f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body

@@ -90,6 +90,13 @@ class Manifest:
         """(rows, columns)."""
         return self.input_size[0] // self.stride, self.input_size[1] // self.stride
 
+    @property
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each of `outputs`, for one crop."""
+        joints = len(self.skeleton.joints)
+        shapes = {"heatmaps": (joints, *self.heatmap_size), "joints": (joints, 2), "scores": (joints,), "presence": ()}
+        return {name: shapes[name] for name in self.outputs}
+
     def to_json(self) -> dict[str, Any]:
         """The object as it stands in a file's metadata."""
         return {

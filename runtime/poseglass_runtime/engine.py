@@ -239,14 +239,12 @@ def _check_graph(opened: Opened, manifest: Manifest) -> None:
     image = inputs.get("image")
     if len(inputs) != 1 or image is None or image.type != "tensor(uint8)" or image.shape[1:] != [height, width, 3]:
         raise ModelError(f"{path}: must take one input `image`, uint8 [N, {height}, {width}, 3], as its manifest says")
-    joints, cells = len(manifest.skeleton.joints), list(manifest.heatmap_size)
-    shapes = {"heatmaps": [joints, *cells], "joints": [joints, 2], "scores": [joints], "presence": []}
     outputs = {tensor.name: tensor for tensor in opened.session.get_outputs()}
-    for name in manifest.outputs:
+    for name, shape in manifest.output_shapes.items():
         if name not in outputs:
             raise ModelError(f"{path}: the manifest promises output `{name}`, which the graph does not have")
-        if outputs[name].type != "tensor(float)" or outputs[name].shape[1:] != shapes[name]:
-            raise ModelError(f"{path}: output `{name}` must be float32 [N, {', '.join(map(str, shapes[name]))}]")
+        if outputs[name].type != "tensor(float)" or outputs[name].shape[1:] != list(shape):
+            raise ModelError(f"{path}: output `{name}` must be float32 [N, {', '.join(map(str, shape))}]")
 
 
 def describe_devices() -> dict[str, Any]:

@@ -46,9 +46,9 @@ from poseglass_server.served import MOST
 from poseglass_server.server import DEFAULT_GRACE_S, DEFAULT_PORT, AddressError
 from poseglass_server.server import serve as serve_models
 
-DEFAULT_PARALLEL = 1
-
 logger = logging.getLogger("poseglass.server")
+
+DEFAULT_PARALLEL = 1
 
 WORKERS_A_THREAD = 4
 """Pictures worked on an inference thread: some decode while the others' crops wait for a batch."""
@@ -126,14 +126,14 @@ def serve(
         doors = security(tls_cert, tls_key, tls_client_ca, tokens, insecure)
         doors.check_host(host)
         each = max((threads or available_threads()[0]) // parallel, 1)
-        metrics = Metrics()
-        runners = Runners(parallel, metrics if metrics_port is not None else None)
+        metrics = None if metrics_port is None else Metrics()
+        runners = Runners(parallel, metrics)
         catalogue = choice.catalogue(Loader(runners, device, each, max_batch, batch_delay_ms / 1e3))
     except (ModelError, FileNotFoundError, ValueError, RepositoryError) as error:
         raise _refusal(error) from None
     try:
         with contextlib.ExitStack() as outside:
-            if metrics_port is not None:
+            if metrics is not None and metrics_port is not None:
                 metrics.tell_models(lambda: catalogue.models)
                 outside.enter_context(serving_metrics(metrics, metrics_host, metrics_port))
             asyncio.run(

@@ -5,7 +5,6 @@ One interceptor looks at every call of every service, so that a service added la
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
@@ -17,7 +16,7 @@ from grpc_health.v1 import health
 
 from poseglass_server.admin import check_admin
 from poseglass_server.errors import Context, Forbidden, Overloaded, Unauthenticated, refuse
-from poseglass_server.handlers import behaving, behaviour_of
+from poseglass_server.handlers import REFUSED, guarded
 from poseglass_server.limits import Limits
 from poseglass_server.tokens import Identity, Tokens
 
@@ -149,30 +148,14 @@ def _refusing(error: Exception) -> Any:
 
 def _checked(handler: Any, checks: Sequence[Callable[[Context], None]]) -> Any:
     """A handler, after some checks; each refuses by what it raises."""
-    if not checks:
-        return handler
 
-    def admitted(context: Context) -> bool:
+    def guard(request: Any, context: Context) -> Any:
         try:
             for check in checks:
                 check(context)
         except (Forbidden, Overloaded) as error:
             refuse(context, error)
-            return False
-        return True
+            return REFUSED
+        return request
 
-    inner = behaviour_of(handler)
-
-    if inspect.isasyncgenfunction(inner):
-
-        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
-            if admitted(context):
-                async for answer in inner(request, context):
-                    yield answer
-
-        return behaving(handler, generate)
-
-    async def call(request: Any, context: Context) -> Any:
-        return await inner(request, context) if admitted(context) else None
-
-    return behaving(handler, call)
+    return guarded(handler, guard) if checks else handler

@@ -10,7 +10,6 @@ from poseglass_core.poses import Locate, PoseRequest, Timings
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_runtime.predictor import Predictor
 from poseglass_server.convert import ReadImage, check_answer_size, image_reader, to_request, to_response
-from poseglass_server.errors import MessageTooLarge
 from poseglass_server.limits import Limits
 from poseglass_server.memory import PictureMemory, Reserve
 from poseglass_server.models import Models
@@ -87,11 +86,7 @@ def to_job(
     Raises:
         MessageTooLarge, InvalidInput, NotSupported, UnknownModel: the caller's fault, each with its remedy.
     """
-    if message.ByteSize() > limits.max_message_bytes:
-        raise MessageTooLarge(
-            f"the message has {message.ByteSize():,} bytes, the limit is {limits.max_message_mb} MiB; send the picture "
-            "as JPEG or smaller, or raise max_message_mb on both ends (poseglass serve --max-message-mb)"
-        )
+    limits.check_message(message, "send the picture as JPEG or smaller")
     model = models.get(message.model, message.version)
     request = to_request(message, limits.max_boxes)
     detector = models.detector(message.detector)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
+
 from poseglass_runtime.images import DEFAULT_MAX_PIXELS
+from poseglass_server.errors import MessageTooLarge
 
 DEFAULT_MAX_MESSAGE_MB = 32
 """MiB; the client's option of the same name has the same default."""
@@ -37,3 +40,19 @@ class Limits:
     def max_message_bytes(self) -> int:
         """`max_message_mb` in bytes."""
         return self.max_message_mb * 1024 * 1024
+
+    def check_message(self, message: Message, remedy: str) -> None:
+        """Refuse a message that is too large.
+
+        Args:
+            message: a request.
+            remedy: what its sender can do, besides raising the limit.
+
+        Raises:
+            MessageTooLarge: it is over `max_message_mb`.
+        """
+        if message.ByteSize() > self.max_message_bytes:
+            raise MessageTooLarge(
+                f"the message has {message.ByteSize():,} bytes, the limit is {self.max_message_mb} MiB; {remedy}, or "
+                "raise max_message_mb on both ends (poseglass serve --max-message-mb)"
+            )

@@ -41,8 +41,7 @@ def describe(models: Models, name: str, version: int) -> pb.Model:
             if entry.manifest is None and former is not None:
                 entry = replace(entry, manifest=former.manifest, kind=former.kind)
             return to_entry(entry)
-        shelf = models.detectors if name in models.detectors else models
-        return _ready(models, shelf.get(name, version, field="name"))  # says what is wrong
+        return _ready(models, models.of_either_kind(name, version, "name"))  # says what is wrong
     described = _ready(models, found)
     newer = models.entry(found.ref.name, found.ref.version)
     if newer is not None:

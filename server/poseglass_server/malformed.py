@@ -5,7 +5,6 @@ gRPC itself answers them with UNKNOWN, the name of a Python class, and a traceba
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 
@@ -13,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from poseglass_server.errors import Context, refuse
-from poseglass_server.handlers import behaving, behaviour_of
+from poseglass_server.handlers import REFUSED, behaving, behaviour_of, guarded
 
 
 class RefuseMalformed(grpc.aio.ServerInterceptor):
@@ -44,32 +43,17 @@ class RefuseMalformed(grpc.aio.ServerInterceptor):
             except DecodeError as error:
                 return error.with_traceback(None)
 
-        alone = handler_call_details.method in self._alone
-        return behaving(handler, behaviour_of(handler) if alone else _refusing(handler), parse_or_error)
+        if handler_call_details.method in self._alone:
+            return behaving(handler, behaviour_of(handler), parse_or_error)
+        return guarded(handler, _unless_malformed, parse_or_error)
 
 
-def _refusing(handler: Any) -> Callable[..., Any]:
-    """What a handler does, until it would be given a DecodeError."""
-    inner, streaming = behaviour_of(handler), handler.request_streaming
-
-    if inspect.isasyncgenfunction(inner):
-
-        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
-            if isinstance(request, DecodeError):
-                refuse(context, request)
-                return
-            async for answer in inner(_until_malformed(request, context) if streaming else request, context):
-                yield answer
-
-        return generate
-
-    async def call(request: Any, context: Context) -> Any:
-        if isinstance(request, DecodeError):
-            refuse(context, request)
-            return None
-        return await inner(_until_malformed(request, context) if streaming else request, context)
-
-    return call
+def _unless_malformed(request: Any, context: Context) -> Any:
+    """What a handler is given: a request that could be parsed, or those of a stream before the first that could not."""
+    if isinstance(request, DecodeError):
+        refuse(context, request)
+        return REFUSED
+    return _until_malformed(request, context) if isinstance(request, AsyncIterator) else request
 
 
 async def _until_malformed(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:

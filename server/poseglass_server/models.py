@@ -176,11 +176,13 @@ class Models:
             UnknownModel: there is none such; the message lists what there is.
             NotReady: it is refused or being loaded; the message says why.
         """
-        try:
-            return self._poses.get(name, version, field)
-        except UnknownModel:
-            self._check_known(name, version)
-            raise
+        return self._from(self._poses, name, version, field)
+
+    def of_either_kind(self, name: str, version: int, field: str = "model") -> PoseModel | DetectorModel:
+        """The pose model or detector of a name; otherwise as `get`."""
+        if name in self.detectors:
+            return self._from(self.detectors, name, version, field)
+        return self.get(name, version, field)
 
     def detector(self, name: str) -> DetectorModel | None:
         """The detector that a request asks for, in the version that serves; None where none is named and none loaded.
@@ -189,13 +191,7 @@ class Models:
             UnknownModel: there is none of that name; the message lists what there is.
             NotReady: it is refused or being loaded; the message says why.
         """
-        if not name:
-            return self.detectors.default
-        try:
-            return self.detectors.get(name, 0, "detector")
-        except UnknownModel:
-            self._check_known(name, 0)
-            raise
+        return self._from(self.detectors, name, 0, "detector") if name else self.detectors.default
 
     def entry(self, name: str, version: int) -> Entry | None:
         """The newest refused or coming model of a name; of one version, where it is not 0."""
@@ -210,6 +206,13 @@ class Models:
         """The last model that was retired from a name and version, while that is remembered."""
         found = (entry for entry in reversed(self._entries) if entry.state is State.RETIRING)
         return next((entry for entry in found if (entry.name, entry.version) == (name, version)), None)
+
+    def _from(self, shelf: Shelf[Kind], name: str, version: int, field: str) -> Kind:
+        try:
+            return shelf.get(name, version, field)
+        except UnknownModel:
+            self._check_known(name, version)
+            raise
 
     def _check_known(self, name: str, version: int) -> None:
         """Tell a model that is not ready from one that nobody ever heard of.

@@ -20,7 +20,7 @@ from poseglass_server.calls import Calls
 from poseglass_server.catalogue import Catalogue
 from poseglass_server.convert import LONGEST_REQUEST_ID
 from poseglass_server.doors import caller_of
-from poseglass_server.errors import Context, MessageTooLarge, NotReady, UnknownModel, refuse
+from poseglass_server.errors import Context, NotReady, UnknownModel, refuse
 from poseglass_server.limits import Limits
 from poseglass_server.models import Models
 from poseglass_server.observer import Observer
@@ -189,11 +189,7 @@ class InferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
             MessageTooLarge, InvalidInput, UnknownModel, NotReady: each with its remedy.
         """
         limits = self._limits
-        if request.ByteSize() > limits.max_message_bytes:
-            raise MessageTooLarge(
-                f"the message has {request.ByteSize():,} bytes, the limit is {limits.max_message_mb} MiB; send fewer "
-                "crops a request, or raise max_message_mb on both ends (poseglass serve --max-message-mb)"
-            )
+        limits.check_message(request, "send fewer crops a request")
         if len(request.id) > LONGEST_REQUEST_ID:
             raise InvalidInput("id", f"has {len(request.id):,} characters; use at most {LONGEST_REQUEST_ID}")
         model = _find(self._catalogue.models, request.model_name, request.model_version, "model_")
@@ -223,13 +219,7 @@ def _find(models: Models, name: str, version: str, prefix: str = "") -> PoseMode
     """
     if version and not re.fullmatch("[1-9][0-9]{0,8}", version):
         raise InvalidInput(f"{prefix}version", f"{version!r} is none; use a positive integer, or leave it out")
-    number = int(version or 0)
     try:
-        if name in models.detectors:
-            return models.detectors.get(name, number, "name")
-        return models.get(name, number, "name")
+        return models.of_either_kind(name, int(version or 0), "name")
     except UnknownModel as error:
-        entry = models.entry(name, number)
-        if entry is not None:
-            raise NotReady(f"{entry.label} is not ready: {entry.reason}") from None
         raise UnknownModel(f"{prefix}{error.field}", error.reason) from None

@@ -58,19 +58,8 @@ def input_of(model: PoseModel | DetectorModel) -> Tensor:
 
 def outputs_of(model: PoseModel | DetectorModel) -> tuple[Tensor, ...]:
     """The outputs of a model's contract; those of a detector of other makers are what its adapter reads."""
-    shapes: dict[str, tuple[int, ...]]
-    if isinstance(model, PoseModel):
-        manifest = model.manifest
-        joints = len(manifest.skeleton.joints)
-        every = {
-            "heatmaps": (joints, *manifest.heatmap_size),
-            "joints": (joints, 2),
-            "scores": (joints,),
-            "presence": (),
-        }
-        shapes = {name: every[name] for name in manifest.outputs}
-    else:
-        shapes = {"boxes": (FREE, 4), "scores": (FREE,)}
+    of_detectors: dict[str, tuple[int, ...]] = {"boxes": (FREE, 4), "scores": (FREE,)}
+    shapes = model.manifest.output_shapes if isinstance(model, PoseModel) else of_detectors
     return tuple(Tensor(name, "FP32", (FREE, *shape)) for name, shape in shapes.items())
 
 

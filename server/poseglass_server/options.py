@@ -1,4 +1,4 @@
-"""The options of `poseglass serve` that say who may come in, and how much of the server one caller may take up."""
+"""The options of `poseglass serve` about who may come in, how much one caller may take up, and what is told outside."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from poseglass_server.admission import DrainRate
+from poseglass_server.drainrate import DrainRate
 from poseglass_server.errors import Expired, Overloaded
 from poseglass_server.fairness import FairQueue
 from poseglass_server.observer import Observer

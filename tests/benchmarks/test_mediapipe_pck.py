@@ -29,7 +29,6 @@ FAKE = '''
 """Joint i of PoseLandmark is a dot of red 7 * (i + 1) in full green; prints what no answer may be mixed with."""
 from enum import IntEnum
 from types import SimpleNamespace
-import mediapipe_peer
 import numpy as np
 
 __version__ = "fake"

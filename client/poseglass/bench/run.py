@@ -15,7 +15,7 @@ from poseglass.bench.connections import Connections
 from poseglass.bench.figures import step_figures
 from poseglass.bench.machine import machine
 from poseglass.bench.messages import Messages
-from poseglass.bench.records import OK
+from poseglass.bench.records import NOT_SENT, OK
 from poseglass.bench.steps import Load, Measured, Timing, run_step
 from poseglass.bench.usage import Gauge
 from poseglass.convert import ModelInfo
@@ -171,7 +171,7 @@ def warnings_of(step: dict[str, Any]) -> list[str]:
             f"{name}: the generator itself was late (p99 {late['p99']:.0f} ms): it, or this machine, was the limit, "
             "not the server alone"
         )
-    if missed := step["codes"].get("NOT_SENT"):
+    if missed := step["codes"].get(NOT_SENT):
         found.append(f"{name}: {missed['count']} requests were due and could not be sent at all")
     if (generator["cpu_share"] or 0) > BUSY:
         found.append(

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from poseglass.bench.arrivals import arrivals
+from poseglass.bench.arrivals import ARRIVALS, arrivals
 from poseglass.bench.connections import Connections
 from poseglass.bench.loads import callers, open_loop
 from poseglass.bench.messages import Messages
 from poseglass.bench.records import Records, Table
 from poseglass.bench.streams import StreamCount, streams
 from poseglass.bench.usage import Gauge, Sample
+from poseglass.exchange import DEFAULT_IN_FLIGHT
 
 DRAWN = 1 << 14
 """Messages drawn for callers and streams, who send them over and over."""
@@ -54,9 +55,9 @@ class Timing:
     warmup: float
     duration: float
     timeout: float
-    arrivals: str
-    in_flight: int
-    seed: int
+    arrivals: str = ARRIVALS[0]
+    in_flight: int = DEFAULT_IN_FLIGHT
+    seed: int = 0
 
 
 @dataclass(frozen=True)
