@@ -17,6 +17,9 @@ from poseglass_core.poses import ModelRef
 from poseglass_runtime.outputs import RawOutputs
 from poseglass_runtime.threads import available_threads
 
+CPU = "CPUExecutionProvider"
+"""The provider that every installation has."""
+
 MAX_BATCH = 32
 """Crops a run; more are split, so that memory does not depend on the number of people."""
 
@@ -138,8 +141,8 @@ def engine_of(opened: Opened) -> Engine:
 def open_model(path: str | Path, device: str = "auto", threads: int | None = None) -> Opened:
     """Read a model file of any kind into a session.
 
-    Every session of a process has the same number of threads, none of which spins: those of a model that waits for
-    another one's answer cost nothing, so a detector and a pose model need no more processors than one of them.
+    Threads of a session do not spin: those of a model that waits for another one's answer cost nothing, so a detector
+    and a pose model need no more processors than one of them.
 
     Args:
         path, device, threads: as for `load_engine`.
@@ -186,13 +189,16 @@ def _session(path: Path, data: bytes, device: str, threads: int) -> Any:
     raise ModelError(f"{path}: not a model that ONNX Runtime can load ({type(last).__name__})")
 
 
-def check_device(device: str) -> None:
+def check_device(device: str) -> bool:
     """Make sure that a device can be asked for, before models are loaded.
+
+    Returns:
+        Whether it is the processors, and no other will be tried.
 
     Raises:
         ModelError: there is none of that name, or this onnxruntime cannot use it.
     """
-    _providers(device)
+    return _providers(device) == [CPU]
 
 
 def _providers(device: str) -> list[Any]:
@@ -204,17 +210,17 @@ def _providers(device: str) -> list[Any]:
         {"device_id": match[1] or "0", "cudnn_conv_algo_search": "HEURISTIC"},
     )
     if device == "cpu":
-        return ["CPUExecutionProvider"]
+        return [CPU]
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         if device == "auto":
-            return ["CPUExecutionProvider"]
+            return [CPU]
         raise ModelError(
             f"device {device!r} was asked for, but this onnxruntime has no CUDA provider (it has "
             f'{", ".join(onnxruntime.get_available_providers())}); install "poseglass[gpu]" instead of [cpu]'
         )
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN from the wheels that [gpu] installs
-    return [cuda, "CPUExecutionProvider"] if device == "auto" else [cuda]
+    return [cuda, CPU] if device == "auto" else [cuda]
 
 
 def _manifest(path: Path, session: Any) -> tuple[str, Path]:

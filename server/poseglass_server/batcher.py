@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -24,8 +25,10 @@ class Closed(RuntimeError):
 class Runners:
     """Threads in which all networks of a process run, so that together they use the processors once.
 
-    They are never idle while something waits: a batch is what waits when a thread is free, up to the lane's maximum.
-    Lanes (networks) take turns, and in a lane its callers do.
+    They are never idle while something waits: a batch is a free thread's share of what waits, up to the lane's maximum.
+    Lanes (networks) take turns, and in a lane its callers do. A single item that finds nothing else about runs *alone*:
+    no other batch begins until it is done, so it may take all processors, and is answered the soonest. Any other batch
+    has to keep to its thread's share of them.
 
     Args:
         count: batches that run at once.
@@ -36,6 +39,8 @@ class Runners:
         self.observer = observer or Observer()
         self._changed = threading.Condition()
         self._lanes: deque[Lane[Any, Any]] = deque()  # those with something waiting; whose turn it is stands first
+        self._count, self._running = count, 0
+        self._alone = False  # the one that runs
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"poseglass-run-{i}", daemon=True) for i in range(count)
@@ -75,11 +80,16 @@ class Runners:
         while (batch := self._next()) is not None:
             self._run(*batch)
             del batch  # its pictures must not live until the next one comes along
+            with self._changed:
+                self._running -= 1
+                if self._alone:
+                    self._alone = False
+                    self._changed.notify_all()
 
-    def _run(self, lane: Lane[Item, Result], units: list[_Unit[Item, Result]]) -> None:
+    def _run(self, lane: Lane[Item, Result], units: list[_Unit[Item, Result]], alone: bool) -> None:
         began = time.perf_counter()
         try:
-            results = lane.run([unit.item for unit in units])
+            results = lane.run([unit.item for unit in units], alone)
         except Exception as error:
             for unit in units:
                 unit.submission.fail(error)
@@ -91,13 +101,15 @@ class Runners:
         for unit, result in zip(units, results, strict=True):
             unit.submission.take(unit.index, result)
 
-    def _next(self) -> tuple[Lane[Any, Any], list[_Unit[Any, Any]]] | None:
-        """The next batch; waits for one. None: no more will come."""
+    def _next(self) -> tuple[Lane[Any, Any], list[_Unit[Any, Any]], bool] | None:
+        """The next batch, and whether it runs alone; waits for one. None: no more will come."""
         with self._changed:
             while not self._closed:
-                batch, soonest = self._ripe()
+                batch, soonest = (None, None) if self._alone else self._ripe()
                 if batch is not None:
-                    return batch
+                    self._alone = not self._running and not self._lanes and len(batch[1]) == 1
+                    self._running += 1
+                    return *batch, self._alone
                 self._changed.wait(soonest)  # while this holds no lane, whose network may be retired meanwhile
         return None
 
@@ -107,7 +119,7 @@ class Runners:
         for _ in range(len(self._lanes)):
             lane = self._lanes.popleft()
             wait = lane.unripe_for()
-            units = [] if wait > 0 else lane.batch()
+            units = [] if wait > 0 else lane.batch(self._count - self._running)
             if lane.waiting:
                 self._lanes.append(lane)
             if units:
@@ -122,7 +134,8 @@ class Lane(Generic[Item, Result]):
 
     Args:
         runners: run it.
-        run: a batch of items to their results, in the same order; called in the runners' threads.
+        run: a batch of items to their results, in the same order; called in the runners' threads, and told whether the
+            batch runs alone.
         most: items a batch.
         delay: seconds that an item may wait for others to fill its batch; 0: a free thread takes what there is.
         name: for the observer.
@@ -131,7 +144,7 @@ class Lane(Generic[Item, Result]):
     def __init__(
         self,
         runners: Runners,
-        run: Callable[[list[Item]], Sequence[Result]],
+        run: Callable[[list[Item], bool], Sequence[Result]],
         most: int,
         delay: float = 0.0,
         name: str = "",
@@ -171,11 +184,16 @@ class Lane(Generic[Item, Result]):
             return 0.0
         return max(self.since + self._delay - time.monotonic(), 0.0)
 
-    def batch(self) -> list[_Unit[Item, Result]]:
-        """Take the next batch off the queue, less what nobody waits for; empty where nothing is left."""
+    def batch(self, free: int) -> list[_Unit[Item, Result]]:
+        """Take the next batch off the queue, less what nobody waits for; empty where nothing is left.
+
+        Args:
+            free: threads that can run one now, and share what waits.
+        """
         self.since = 0.0  # what is left has waited for this batch to fill, and does not wait again
+        share = min(math.ceil(len(self.waiting) / free), self._most)
         units: list[_Unit[Item, Result]] = []
-        while self.waiting and len(units) < self._most:
+        while self.waiting and len(units) < share:
             unit = self.waiting.take()
             if not unit.submission.ticket.dead:
                 units.append(unit)

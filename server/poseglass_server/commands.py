@@ -12,7 +12,7 @@ from typing import Annotated
 import cv2
 import typer
 
-from poseglass_runtime.engine import MAX_BATCH, ModelError
+from poseglass_runtime.engine import MAX_BATCH, ModelError, check_device
 from poseglass_runtime.images import DEFAULT_MAX_PIXELS
 from poseglass_runtime.threads import available_threads
 from poseglass_server.allocator import return_large_buffers
@@ -48,7 +48,8 @@ from poseglass_server.server import serve as serve_models
 
 logger = logging.getLogger("poseglass.server")
 
-DEFAULT_PARALLEL = 1
+MOST_PARALLEL = 4
+"""Batches at once where nobody says how many: with more, few requests would leave many processors idle."""
 
 WORKERS_A_THREAD = 4
 """Pictures worked on an inference thread: some decode while the others' crops wait for a batch."""
@@ -88,8 +89,9 @@ def serve(
         int | None, typer.Option(min=1, help="Inference threads in all; default: what affinity and quota allow.")
     ] = None,
     parallel: Annotated[
-        int, typer.Option(min=1, help="Batches that run at once; they share the threads.")
-    ] = DEFAULT_PARALLEL,
+        int | None,
+        typer.Option(min=1, help="Batches that run at once and share the threads; default: up to 4, 1 on a GPU."),
+    ] = None,
     max_batch: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Crops a batch.")] = MOST,
     batch_delay_ms: Annotated[
         float, typer.Option(min=0, max=1000, help="How long a crop may wait for others; 0: not at all.")
@@ -125,10 +127,12 @@ def serve(
         choice = Choice(model or [], detector or [], no_detector, models, default, watch)
         doors = security(tls_cert, tls_key, tls_client_ca, tokens, insecure)
         doors.check_host(host)
-        each = max((threads or available_threads()[0]) // parallel, 1)
+        of_processors, count = check_device(device), threads or available_threads()[0]
+        parallel = parallel or (min(count, MOST_PARALLEL) if of_processors else 1)
         metrics = None if metrics_port is None else Metrics()
         runners = Runners(parallel, metrics)
-        catalogue = choice.catalogue(Loader(runners, device, each, max_batch, batch_delay_ms / 1e3))
+        loader = Loader(runners, device, count, max(count // parallel, 1), max_batch, batch_delay_ms / 1e3)
+        catalogue = choice.catalogue(loader)
     except (ModelError, FileNotFoundError, ValueError, RepositoryError) as error:
         raise _refusal(error) from None
     try:
@@ -150,10 +154,10 @@ def serve(
                         max_requests=max_requests,
                         max_connection_age=max_connection_age,
                     ),
-                    workers=max(WORKERS_A_THREAD * each * parallel, 2 * max_batch),
+                    workers=max(WORKERS_A_THREAD * count, 2 * max_batch),
                     queue=queue,
                     grace=grace,
-                    ready=lambda bound: _tell_ready(host, bound, catalogue.models, each * parallel, log_format),
+                    ready=lambda bound: _tell_ready(host, bound, catalogue.models, count, log_format),
                     security=doors,
                 )
             )

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import poseglass_models
 from poseglass_runtime.detector import DetectorEngine, load_detector, load_model
-from poseglass_runtime.engine import Engine, ModelError, check_device, load_engine
+from poseglass_runtime.engine import CPU, Engine, ModelError, check_device, load_engine
 from poseglass_server.batcher import Runners
 from poseglass_server.catalogue import Catalogue, RepositoryCatalogue
 from poseglass_server.models import Models
@@ -26,7 +26,8 @@ class Loader:
     Attributes:
         runners: run them.
         device: as for `poseglass_runtime.engine.load_engine`.
-        threads: intra-op threads of each session.
+        threads: intra-op threads of a batch that runs alone.
+        share: of each of several batches that run at once.
         most: crops a batch.
         delay: seconds that a crop may wait for others.
     """
@@ -34,6 +35,7 @@ class Loader:
     runners: Runners
     device: str
     threads: int
+    share: int
     most: int
     delay: float
 
@@ -44,7 +46,7 @@ class Loader:
             ModelError: the file, its manifest or the device will not do.
         """
         engine = load_model(path, self.device, self.threads)
-        return self._pose(engine) if isinstance(engine, Engine) else DetectorModel(engine, self.runners)
+        return self._pose(engine) if isinstance(engine, Engine) else self._detector(engine)
 
     def poses(self, names: list[str]) -> list[PoseModel]:
         """Pose models, named by shipped name or path.
@@ -57,10 +59,26 @@ class Loader:
 
     def detectors(self, names: list[str]) -> list[DetectorModel]:
         """Detectors likewise; see `poses`."""
-        return [DetectorModel(engine, self.runners) for engine in self._load(load_detector, names)]
+        return [self._detector(engine) for engine in self._load(load_detector, names)]
 
     def _pose(self, engine: Engine) -> PoseModel:
-        return PoseModel(engine, self.runners, self.most, self.delay)
+        return PoseModel(engine, self.runners, self.most, self.delay, self._sharing(engine, load_engine))
+
+    def _detector(self, engine: DetectorEngine) -> DetectorModel:
+        return DetectorModel(engine, self.runners, self._sharing(engine, load_detector))
+
+    def _sharing(self, engine: Loaded, load: Callable[[Path, str, int | None], Loaded]) -> Loaded | None:
+        """A second session of the same file for batches beside others, where that takes fewer threads.
+
+        Raises:
+            ModelError: the file is another one now.
+        """
+        if self.share >= self.threads or engine.provider != CPU:
+            return None
+        sharing = load(engine.path, "cpu", self.share)
+        if sharing.ref != engine.ref:
+            raise ModelError(f"{engine.path}: changed while it was being loaded; load it again")
+        return sharing
 
     def _load(self, load: Callable[[Path, str, int | None], Loaded], names: list[str]) -> list[Loaded]:
         loaded: dict[tuple[str, int], Loaded] = {}

@@ -30,13 +30,21 @@ class PoseModel:
         runners: in whose threads.
         most: crops a batch.
         delay: seconds that a crop may wait for others.
+        sharing: the same network with a share of the processors, for batches beside others; None: `network`.
     """
 
-    def __init__(self, network: Network, runners: Runners, most: int = MOST, delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        runners: Runners,
+        most: int = MOST,
+        delay: float = 0.0,
+        sharing: Network | None = None,
+    ) -> None:
         self.network = network
         self.manifest, self.ref, self.provider = network.manifest, network.ref, network.provider
         # Bound to the network, not to this object: the two would keep each other, and a retired model's session, alive.
-        run = partial(_run, network)
+        run = partial(_run, network, sharing or network)
         self._lane: Lane[NDArray[np.uint8], RawOutputs] = Lane(runners, run, most, delay, network.ref.name)
 
     def through(self, ticket: Ticket) -> Network:
@@ -44,9 +52,9 @@ class PoseModel:
         return _CallersNetwork(self.manifest, self.ref, self.provider, self._lane, ticket)
 
 
-def _run(network: Network, crops: list[NDArray[np.uint8]]) -> list[RawOutputs]:
+def _run(network: Network, sharing: Network, crops: list[NDArray[np.uint8]], alone: bool) -> list[RawOutputs]:
     """Results of crops, one each."""
-    raw = network.run(np.stack(crops))
+    raw = (network if alone else sharing).run(np.stack(crops))
     presence = raw.presence
     return [
         RawOutputs(raw.heatmaps[i], raw.joints[i], raw.scores[i], None if presence is None else presence[i : i + 1])
@@ -81,45 +89,54 @@ class RawDetector(Detector, Protocol):
         ...
 
 
+Look = Callable[[RawDetector], Any]
+"""What is asked of a detector, by whichever session is to look."""
+
+
 class DetectorModel:
     """A detector that several callers ask at once, a picture a run.
 
     Args:
         detector: runs it.
         runners: in whose threads.
+        sharing: the same one with a share of the processors, for pictures beside others; None: `detector`.
     """
 
-    def __init__(self, detector: RawDetector, runners: Runners) -> None:
+    def __init__(self, detector: RawDetector, runners: Runners, sharing: RawDetector | None = None) -> None:
         self.detector = detector
         self.manifest, self.ref, self.provider = detector.manifest, detector.ref, detector.provider
-        self._lane: Lane[Callable[[], Any], Any] = Lane(runners, _call, 1, name=detector.ref.name)
+        look = partial(_look, detector, sharing or detector)
+        self._lane: Lane[Look, Any] = Lane(runners, look, 1, name=detector.ref.name)
 
     def through(self, ticket: Ticket) -> CallersDetector:
         """The detector as one caller sees it."""
-        return CallersDetector(self.detector, self.manifest, self.ref, self.provider, self._lane, ticket)
+        return CallersDetector(self.manifest, self.ref, self.provider, self._lane, ticket)
 
 
-def _call(looks: Sequence[Callable[[], Any]]) -> list[Any]:
-    return [look() for look in looks]
+def _look(detector: RawDetector, sharing: RawDetector, looks: Sequence[Look], alone: bool) -> list[Any]:
+    return [look(detector if alone else sharing) for look in looks]
 
 
 @dataclass(frozen=True)
 class CallersDetector:
     """A detector as one caller sees it; use `DetectorModel.through`."""
 
-    detector: RawDetector
     manifest: DetectorManifest
     ref: ModelRef
     provider: str
-    lane: Lane[Callable[[], Any], Any]
+    lane: Lane[Look, Any]
     ticket: Ticket
 
     def detect(self, image: NDArray[np.uint8], threshold: float | None = None) -> Detections:
         """Find the people in an upright RGB picture; see `poseglass_runtime.outputs.Detector`."""
         found: Detections
-        (found,) = self.lane.submit([lambda: self.detector.detect(image, threshold)], self.ticket)
+        (found,) = self.lane.submit([lambda detector: detector.detect(image, threshold)], self.ticket)
         return found
 
     def run(self, pictures: NDArray[np.uint8]) -> list[Candidates]:
         """All candidates of each of some pictures [N, H, W, 3] at the model's input size; see `RawDetector`."""
-        return self.lane.submit([partial(self.detector.run, picture) for picture in pictures], self.ticket)
+        return self.lane.submit([partial(_candidates, picture) for picture in pictures], self.ticket)
+
+
+def _candidates(picture: NDArray[np.uint8], detector: RawDetector) -> Candidates:
+    return detector.run(picture)

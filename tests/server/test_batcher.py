@@ -72,18 +72,21 @@ class Network:
 
     Attributes:
         batches: what was run together.
+        alone: of each of them, whether nothing else ran.
         go: cleared, a run waits for it.
         begun: released once a run.
     """
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.alone: list[bool] = []
         self.go = threading.Event()
         self.go.set()
         self.begun = threading.Semaphore(0)
 
-    def __call__(self, items: list[int]) -> list[int]:
+    def __call__(self, items: list[int], alone: bool) -> list[int]:
         self.batches.append(items)
+        self.alone.append(alone)
         self.begun.release()
         assert self.go.wait(20)
         if 13 in items:
@@ -132,13 +135,44 @@ def test_what_waits_shares_a_batch_in_turns(network, runners, pool):
     assert network.batches == [[0], [1, 7, 8, 2], [9, 3, 4, 5], [6]]
 
 
+def test_free_threads_share_what_waits_and_one_item_has_them_all(network, pool):
+    runners = Runners(2)
+    lane = Lane(runners, network, most=8)
+    first, (many,) = held(lane, network, pool, ("many", [1, 2, 3, 4, 5]))
+    time.sleep(0.02)
+    assert network.batches == [[0]]  # the other thread waits for what runs alone
+    network.go.set()
+    assert (first.result(20), many.result(20)) == ([0], [2, 4, 6, 8, 10])
+    assert network.batches[1] == [1, 2, 3]  # half of it; the rest is the other thread's, if this one is not done before
+    assert lane.submit([6], Ticket("later")) == [12]
+    assert (network.alone[0], network.alone[1], network.alone[-1]) == (True, False, True)
+    runners.close()
+
+
+def test_what_runs_beside_another_batch_is_not_alone(network, pool):
+    runners, together = Runners(2), threading.Barrier(2, timeout=20)
+
+    def meet(items: list[int], alone: bool) -> list[bool]:
+        together.wait()  # both run, or neither gets past
+        return [alone for _ in items]
+
+    lane, one, other = (Lane(runners, run, most=8) for run in (network, meet, meet))
+    first, _ = held(lane, network, pool)
+    beside = [pool.submit(of.submit, [1], Ticket("x")) for of in (one, other)]
+    while not (one.waiting and other.waiting):
+        time.sleep(0.001)
+    network.go.set()
+    assert (first.result(20), [f.result(20) for f in beside]) == ([0], [[False], [False]])
+    runners.close()
+
+
 def test_lanes_take_turns(network, runners, pool):
     lane, other_network = Lane(runners, network, most=1), Network()
     other = Lane(runners, other_network, most=1)
     order = []
     network_run, other_run = lane.run, other.run
-    lane.run = lambda items: (order.append("a"), network_run(items))[1]
-    other.run = lambda items: (order.append("b"), other_run(items))[1]
+    lane.run = lambda *batch: (order.append("a"), network_run(*batch))[1]
+    other.run = lambda *batch: (order.append("b"), other_run(*batch))[1]
     _, _ = held(lane, network, pool, ("x", [1, 2, 3]))
     future = pool.submit(other.submit, [4, 5], Ticket("y"))
     while len(other.waiting) != 2:

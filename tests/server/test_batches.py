@@ -16,9 +16,9 @@ from poseglass_server.tickets import Ticket
 
 @pytest.mark.parametrize("name", ["hourglass-s", "cnn"])
 def test_batched_answers_are_those_of_single_runs(name):
-    engine = load_engine(poseglass_models.resolve(name), "cpu", 1)
+    engine, sharing = (load_engine(poseglass_models.resolve(name), "cpu", threads) for threads in (2, 1))
     runners = Runners(2)
-    model = PoseModel(engine, runners, most=4)
+    model = PoseModel(engine, runners, most=4, sharing=sharing)
     crops = np.random.default_rng(0).integers(0, 256, (9, *engine.manifest.input_size, 3), np.uint8)
     with ThreadPoolExecutor(3) as callers:
         parts = list(

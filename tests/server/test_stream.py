@@ -92,10 +92,10 @@ def test_a_stream_in_flight_is_bounded(serving, network, png):
     with serving(network, workers=8, parallel=8, most=1, limits=limits) as running:
         network.go.clear()
         requests = (
-            arrived.append(i) or pb.PredictRequest(request_id=f"p{i}", image=png, boxes=[WHOLE]) for i in range(12)
+            arrived.append(i) or pb.PredictRequest(request_id=f"p{i}", image=png, boxes=[WHOLE] * 2) for i in range(12)
         )
         answers = running.pose.PredictStream(requests)
-        for _ in range(3):
+        for _ in range(3 * 2):  # a crop a run, none of them alone
             assert network.started.acquire(timeout=20)
         assert not network.started.acquire(timeout=0.3)
         network.go.set()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from poseglass_proto.v1 import pose_pb2 as pb
+from poseglass_runtime.detector import load_model
 from poseglass_server.batcher import Runners
 from poseglass_server.catalogue import RepositoryCatalogue
 from poseglass_server.entries import State
@@ -52,8 +53,8 @@ def onnx_model() -> Callable[..., bytes]:
 @pytest.fixture
 def real(folder) -> Iterator[Repository]:
     """The repository, with ONNX Runtime."""
-    runners = Runners(1)
-    yield Repository(folder, Loader(runners, "cpu", 1, 8, 0.0))
+    runners = Runners(2)
+    yield Repository(folder, Loader(runners, "cpu", threads=2, share=1, most=8, delay=0.0))
     runners.close()
 
 
@@ -106,6 +107,24 @@ def test_real_files_that_will_not_do_are_refused(real, onnx_model, make_network,
     assert served(real.models) == [("a", 1)]
 
 
+def test_a_file_exchanged_between_its_two_sessions_does_not_become_half_of_each(
+    real, onnx_model, make_network, folder, put, states, monkeypatch
+):
+    new = onnx_model(make_network("a", 1), 0.75)
+
+    def then_exchange(*args):
+        engine = load_model(*args)
+        put(folder / "a" / "1" / "model.onnx", new)
+        return engine
+
+    monkeypatch.setattr("poseglass_server.loading.load_model", then_exchange)
+    put(folder / "a" / "1" / "model.onnx", onnx_model(make_network("a", 1), 0.25))
+    assert states(real.look()) == [("a", 1, "loading")]
+    monkeypatch.undo()
+    assert states(real.look()) == [("a", 1, "ready")]
+    assert real.models.default.ref.sha256 == hashlib.sha256(new).hexdigest()
+
+
 def test_answers_under_load_are_of_the_model_they_name(
     serving, onnx_model, make_network, folder, png, put, eventually, reload
 ):
@@ -114,7 +133,7 @@ def test_answers_under_load_are_of_the_model_they_name(
     put(folder / "a" / "1" / "model.onnx", contents[0])
 
     def catalogue(runners: Runners) -> RepositoryCatalogue:
-        return RepositoryCatalogue(Repository(folder, Loader(runners, "cpu", 1, 8, 0.0)))
+        return RepositoryCatalogue(Repository(folder, Loader(runners, "cpu", 2, 1, 8, 0.0)))
 
     with serving(catalogue=catalogue) as running:
         answered: list[tuple[str, float]] = []
