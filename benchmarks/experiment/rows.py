@@ -24,8 +24,8 @@ class Budget:
     """
 
     size: int = 64
-    epochs: int = 8
-    people: int = 3000
+    epochs: int = 5
+    people: int = 2400
     batch_size: int = 32
     learning_rate: float = 4e-3
     ema: float = 0.99
