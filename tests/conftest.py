@@ -8,8 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import numpy as np
 import pytest
+
+hypothesis.settings.register_profile(  # how fast this machine is now is not what a test is to find out
+    "poseglass", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("poseglass")
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests are of the CPU path unless they say otherwise
 
