@@ -109,15 +109,6 @@ PRESETS: dict[str, Preset] = {
     "hourglass-m-polish": Preset(
         HOURGLASS_M, phases=(Phase(192, 6),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
     ),
-    # For weights whose training ended before its learning rate did: little is learned, much of the noise goes. So few
-    # steps want a short mean, or half of it would be what they began with.
-    "hourglass-m-cooldown": Preset(
-        HOURGLASS_M,
-        phases=(Phase(192, 3),),
-        learning_rate=7e-4,
-        ema=0.99,
-        augmentation=replace(AUGMENTATION, coarse=0.3),
-    ),
     # 8.3 GMAC: two stacks of the paper's width, from scratch; for a GPU.
     "hourglass-m-wide": Preset(
         HourglassConfig(joints=1, stacks=2, features=256, input_size=(256, 256)),
