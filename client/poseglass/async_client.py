@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, contextmanager, suppress
-from types import TracebackType
 from typing import Any, Literal, Unpack, overload
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from poseglass.async_streaming import AsyncStream
 from poseglass.connecting import ConnectionSettings
 from poseglass.convert import ModelInfo, to_model_info, to_model_request
-from poseglass.errors import Cancelled, ClientClosed, PoseglassError, mapped
+from poseglass.errors import Cancelled, ClientClosed, PoseglassError
 from poseglass.exchange import (
     DEFAULT_ADDRESS,
     DEFAULT_IN_FLIGHT,
@@ -26,10 +23,11 @@ from poseglass.exchange import (
     get_model_request,
 )
 from poseglass.options import ImageLike, PredictOptions
-from poseglass.pipeline import Pipeline, Slot
+from poseglass.services import HEALTH_REQUEST, Services, serving
+from poseglass.statuses import mapped
+from poseglass.stream_state import Slot, StreamState
 from poseglass_core.poses import Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
-from poseglass_proto.v1 import pose_pb2_grpc
 
 
 class AsyncPoseClient:
@@ -56,18 +54,14 @@ class AsyncPoseClient:
         **settings: Unpack[ConnectionSettings],
     ) -> None:
         self._exchange = Exchange(address, timeout, max_message_mb, **settings)
-        self._channel: Any = None  # made inside the event loop, which a constructor may be outside of
-        self._poses: Any = None
-        self._health: Any = None
+        self._services: Services | None = None  # made inside the event loop, which a constructor may be outside of
         self._streams: set[AsyncStream] = set()
         self._closed = asyncio.Event()
 
     async def __aenter__(self) -> AsyncPoseClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -75,17 +69,17 @@ class AsyncPoseClient:
         self._closed.set()
         for stream in self._streams.copy():  # the channel overlooks streams that wait for the caller's next picture
             stream.fail(ClientClosed())
-        if self._channel is not None:
-            await self._channel.close()
+        if self._services is not None:
+            await self._services.channel.close()
 
     async def predict(
         self, image: ImageLike, *, timeout: float | None = None, **options: Unpack[PredictOptions]
     ) -> Prediction:
         """Find the poses in one picture; see `PoseClient.predict`."""
-        deadline = time.monotonic() + self._exchange.timeout(timeout)
-        self._connect()
+        deadline = self._exchange.deadline(timeout)
+        poses = self._connect().poses
         request = await asyncio.to_thread(self._exchange.request, image, options)  # it may read a file
-        response = await self._call(self._poses.Predict, request, deadline)
+        response = await self._call(poses.Predict, request, deadline)
         return await self._prediction(response, request, deadline)
 
     def stream(
@@ -159,13 +153,12 @@ class AsyncPoseClient:
         in_flight: int,
         options: PredictOptions,
     ) -> AsyncIterator[Prediction | PoseglassError]:
-        self._connect()
-        exchange = self._exchange
+        exchange, poses = self._exchange, self._connect().poses
         stream = AsyncStream(
             images,
             lambda item: exchange.stream_request(item, options, seconds),
-            lambda: self._poses.PredictStream(metadata=exchange.metadata()),
-            Pipeline(exchange, seconds, in_flight),
+            lambda: poses.PredictStream(metadata=exchange.metadata()),
+            StreamState(exchange, seconds, in_flight),
             exchange.address,
         )
         self._streams.add(stream)
@@ -179,28 +172,31 @@ class AsyncPoseClient:
 
     async def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """The models that the server has; see `PoseClient.models`."""
-        deadline = time.monotonic() + self._exchange.timeout(timeout)
-        self._connect()
-        return self._exchange.models(await self._call(self._poses.ListModels, pb.ListModelsRequest(), deadline))
+        deadline = self._exchange.deadline(timeout)
+        response = await self._call(self._connect().poses.ListModels, pb.ListModelsRequest(), deadline)
+        return self._exchange.models(response)
 
     async def model(self, name: str = "", version: int = 0, *, timeout: float | None = None) -> ModelInfo:
         """One model; see `PoseClient.model`."""
-        deadline = time.monotonic() + self._exchange.timeout(timeout)
-        self._connect()
-        request = to_model_request(name, version)
-        return to_model_info(await self._call(self._poses.GetModel, request, deadline))
+        deadline = self._exchange.deadline(timeout)
+        poses, request = self._connect().poses, to_model_request(name, version)
+        return to_model_info(await self._call(poses.GetModel, request, deadline))
+
+    async def reload(self, *, timeout: float | None = None) -> list[ModelInfo]:
+        """Have the server look at its model repository again; see `PoseClient.reload`."""
+        deadline = self._exchange.deadline(timeout)
+        response = await self._call(self._connect().admin.Reload, pb.ReloadRequest(), deadline)
+        return self._exchange.models(response)
 
     async def health(self, *, timeout: float | None = None) -> bool:
         """Whether the server says that it is serving; see `PoseClient.health`."""
-        deadline = time.monotonic() + self._exchange.timeout(timeout)
-        self._connect()
-        response = await self._call(self._health.Check, health_pb2.HealthCheckRequest(), deadline)
-        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+        deadline = self._exchange.deadline(timeout)
+        return serving(await self._call(self._connect().health.Check, HEALTH_REQUEST, deadline))
 
     async def _answer(self, slot: Slot, seconds: float) -> Prediction | PoseglassError:
         """What a stream says of one picture."""
         if isinstance(slot.answer, pb.PredictResponse):
-            return await self._prediction(slot.answer, slot.request, time.monotonic() + seconds)
+            return await self._prediction(slot.answer, slot.request, self._exchange.deadline(seconds))
         return slot.error()
 
     async def _prediction(
@@ -208,7 +204,7 @@ class AsyncPoseClient:
     ) -> Prediction:
         skeleton = self._exchange.skeleton(response)
         if skeleton is None:
-            model = await self._call(self._poses.GetModel, get_model_request(response), deadline)
+            model = await self._call(self._connect().poses.GetModel, get_model_request(response), deadline)
             skeleton = self._exchange.learn(model, response)
         return self._exchange.prediction(response, request, skeleton)
 
@@ -241,12 +237,11 @@ class AsyncPoseClient:
         if self._closed.is_set():
             raise ClientClosed
 
-    def _connect(self) -> None:
+    def _connect(self) -> Services:
         self._check_open()
-        if self._channel is None:
-            self._channel = self._exchange.open_channel(grpc.aio)
-            self._poses = pose_pb2_grpc.PoseServiceStub(self._channel)  # type: ignore[no-untyped-call]
-            self._health = health_pb2_grpc.HealthStub(self._channel)
+        if self._services is None:
+            self._services = Services(self._exchange.open_channel(grpc.aio))
+        return self._services
 
 
 async def _raised(answers: AsyncIterator[Prediction | PoseglassError]) -> AsyncIterator[Prediction]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import grpc
 
-from poseglass.errors import Cancelled, PoseglassError, from_rpc_error
+from poseglass.errors import Cancelled, PoseglassError
 from poseglass.exchange import StreamItem
-from poseglass.pipeline import LAST_WORDS, Pipeline, Slot, ended, left
+from poseglass.statuses import from_rpc_error
+from poseglass.stream_state import LAST_WORDS, Slot, StreamState, ended, left
 from poseglass_proto.v1 import pose_pb2 as pb
 
 
@@ -23,7 +24,7 @@ class AsyncStream:
         images: read in a task of its own.
         build: picture -> request, called in a thread; its PoseglassErrors take the picture's place.
         call: begins `PredictStream`.
-        pipeline: the stream's state.
+        state: of the stream.
         address: of the server.
     """
 
@@ -32,11 +33,11 @@ class AsyncStream:
         images: Iterable[StreamItem] | AsyncIterable[StreamItem],
         build: Callable[[StreamItem], pb.PredictRequest],
         call: Callable[[], Any],
-        pipeline: Pipeline,
+        state: StreamState,
         address: str,
     ) -> None:
         self._images, self._build, self._begin = images, build, call
-        self._pipeline, self._address = pipeline, address
+        self._state, self._address = state, address
         self._change = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._call: Any = None
@@ -50,24 +51,24 @@ class AsyncStream:
         self._tasks = [asyncio.create_task(self._guarded(work)) for work in (self._read, self._converse)]
         while (slot := await self._next()) is not None:
             yield slot
-            self._pipeline.done()
+            self._state.done()
             self._changed()
 
     async def _next(self) -> Slot | None:
         """The oldest picture with its answer; None: there are no more."""
-        pipeline = self._pipeline
-        while (slot := pipeline.head()) is None and not pipeline.finished:
-            patience = pipeline.patience()
+        state = self._state
+        while (slot := state.head()) is None and not state.finished:
+            patience = state.patience()
             if patience <= 0:
-                raise pipeline.silent()
+                raise state.silent()
             await self._wait(patience)
         return slot
 
     def fail(self, error: BaseException) -> None:
         """End the stream: `error` is raised after the answers that are there. One that is over stays as it is."""
-        if self._pipeline.over:
+        if self._state.over:
             return
-        self._pipeline.fail(error)
+        self._state.fail(error)
         self._changed()
         if self._call is not None:
             self._call.cancel()
@@ -76,7 +77,7 @@ class AsyncStream:
         """Read, send and receive no more."""
         self.fail(left())
         try:
-            if self._tasks and self._pipeline.finished:  # the server should not take this for a caller who left
+            if self._tasks and self._state.finished:  # the server should not take this for a caller who left
                 await asyncio.wait(self._tasks, timeout=LAST_WORDS)
         finally:
             for task in self._tasks:
@@ -94,23 +95,23 @@ class AsyncStream:
             self.fail(error)
 
     async def _read(self) -> None:
-        pipeline, end = self._pipeline, None
+        state, end = self._state, None
         try:
             images = _each(self._images)
             while True:
-                while pipeline.full and not pipeline.over:
+                while state.full and not state.over:
                     await self._wait(math.inf)
-                if pipeline.over:
+                if state.over:
                     return
                 try:
                     image = await anext(images)
                 except StopAsyncIteration:
                     break
-                pipeline.add(await self._request(image))
+                state.add(await self._request(image))
                 self._changed()
         except Exception as error:  # the caller's own: it is raised to the caller, after the answers
             end = error
-        pipeline.end(end)
+        state.end(end)
         self._changed()
 
     async def _request(self, image: StreamItem) -> pb.PredictRequest | PoseglassError:
@@ -124,22 +125,22 @@ class AsyncStream:
         pause: float | None = 0.0
         while pause is not None:
             until = asyncio.get_running_loop().time() + pause
-            while (rest := until - asyncio.get_running_loop().time()) > 0 and not self._pipeline.over:
+            while (rest := until - asyncio.get_running_loop().time()) > 0 and not self._state.over:
                 await self._wait(rest)
-            if self._pipeline.over:
+            if self._state.over:
                 return
             error = await self._talk()
-            pause = self._pipeline.broken(error)
+            pause = self._state.broken(error)
             self._changed()
 
     async def _talk(self) -> PoseglassError:
         """One call; why it ended."""
-        number = self._pipeline.begin()
+        number = self._state.begin()
         self._call = call = self._begin()
         sender = asyncio.create_task(self._send(call, number))
         try:
             while (response := await call.read()) is not grpc.aio.EOF:
-                self._pipeline.received(response)
+                self._state.received(response)
                 self._changed()
         except grpc.RpcError as error:
             return from_rpc_error(error, self._address)
@@ -151,11 +152,11 @@ class AsyncStream:
     async def _send(self, call: Any, number: int) -> None:
         try:
             while True:
-                while wait := self._pipeline.due(number):
+                while wait := self._state.due(number):
                     await self._wait(wait)
                 if wait is None:
                     break
-                request = self._pipeline.take()
+                request = self._state.take()
                 self._changed()  # from now on there is a time to wait for its answer
                 await call.write(request)
             await call.done_writing()

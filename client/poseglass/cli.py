@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -23,17 +26,21 @@ class Row:
         module, function: where it is.
         extra: what installs its dependencies; empty: nothing beyond the base.
         summary: its line in `poseglass --help`.
+        bare: options that may stand without their value -> what they mean then.
     """
 
     module: str
     function: str
     extra: str
     summary: str
+    bare: Mapping[str, str] = field(default_factory=dict)
 
 
 COMMANDS = {
     "predict": Row("poseglass.commands.predict", "predict", "cpu", "Find the poses in pictures."),
-    "video": Row("poseglass.commands.video", "video", "video", "Find the poses in videos, to their end."),
+    "video": Row(
+        "poseglass.commands.video", "video", "video", "Find the poses in videos, to their end.", {"--ray": "local"}
+    ),
     "convert": Row("poseglass.commands.convert", "convert", "video", "Write a video's results in another format."),
     "inspect": Row("poseglass.commands.inspection", "inspect", "cpu", "Show what a network sees in a picture."),
     "serve": Row("poseglass_server.commands", "serve", "cpu", "Serve models over gRPC."),
@@ -81,7 +88,7 @@ class LazyGroup(TyperGroup):
         if args[0] not in COMMANDS:
             return super().resolve_command(ctx, args)
         ctx.meta[_CALLED] = args[0]
-        return args[0], load(args[0]), args[1:]
+        return args[0], load(args[0]), filled(args[1:], COMMANDS[args[0]].bare)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the called command."""
@@ -100,6 +107,21 @@ def load(name: str) -> Any:
     application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     application.command(name)(function)
     return typer.main.get_command(application)
+
+
+def filled(arguments: Sequence[str], bare: Mapping[str, str]) -> list[str]:
+    """Arguments with what an option means that stands without its value, which typer does not know.
+
+    Args:
+        arguments: of a command.
+        bare: `Row.bare`. Such an option has no value where another option follows, or nothing.
+    """
+    whole: list[str] = []
+    for argument, following in pairwise([*arguments, "-"]):
+        whole.append(argument)
+        if argument in bare and following.startswith("-") and "--" not in whole:
+            whole.append(bare[argument])
+    return whole
 
 
 @contextmanager
@@ -154,9 +176,22 @@ def explain(error: Exception) -> str:
     return f"{where}{error.strerror or error}"
 
 
+def naming(subject: object, message: str) -> str:
+    """The message, with what it is about before it, unless it names that itself."""
+    return message if str(subject) in message else f"{subject}: {message}"
+
+
 def complain(message: str) -> None:
     """One line on stderr."""
-    typer.echo(f"poseglass: {' '.join(message.split())}", err=True)
+    typer.echo(f"poseglass: {printable(' '.join(message.split()))}", err=True)
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are escaped: the name of a file must not steer the terminal, nor break a line."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def show_version(wanted: bool) -> None:
@@ -182,6 +217,7 @@ def root(
 
 def main() -> None:
     """The `poseglass` program."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else its core writes lines of its own among ours, JSON or not
     # A terminal or pipe that cannot say a character, of a file name for one, gets it escaped.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

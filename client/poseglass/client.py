@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Literal, Unpack, overload
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from poseglass.connecting import ConnectionSettings
 from poseglass.convert import ModelInfo, to_model_info, to_model_request
-from poseglass.errors import Cancelled, ClientClosed, InvalidRequest, PoseglassError, mapped
+from poseglass.errors import Cancelled, ClientClosed, InvalidRequest, PoseglassError
 from poseglass.exchange import (
     DEFAULT_ADDRESS,
     DEFAULT_IN_FLIGHT,
@@ -25,11 +22,12 @@ from poseglass.exchange import (
     get_model_request,
 )
 from poseglass.options import ImageLike, PredictOptions
-from poseglass.pipeline import Pipeline, Slot
+from poseglass.services import HEALTH_REQUEST, Services, serving
+from poseglass.statuses import mapped
+from poseglass.stream_state import Slot, StreamState
 from poseglass.streaming import Stream
 from poseglass_core.poses import Prediction
 from poseglass_proto.v1 import pose_pb2 as pb
-from poseglass_proto.v1 import pose_pb2_grpc
 
 
 class PoseClient:
@@ -65,18 +63,14 @@ class PoseClient:
         **settings: Unpack[ConnectionSettings],
     ) -> None:
         self._exchange = Exchange(address, timeout, max_message_mb, **settings)
-        self._channel = self._exchange.open_channel(grpc)
-        self._poses: Any = pose_pb2_grpc.PoseServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+        self._services = Services(self._exchange.open_channel(grpc))
         self._streams: set[Stream] = set()
         self._closed = threading.Event()
 
     def __enter__(self) -> PoseClient:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -84,7 +78,7 @@ class PoseClient:
         self._closed.set()
         for stream in self._streams.copy():
             stream.fail(ClientClosed())
-        self._channel.close()
+        self._services.channel.close()
 
     def predict(
         self, image: ImageLike, *, timeout: float | None = None, **options: Unpack[PredictOptions]
@@ -105,9 +99,9 @@ class PoseClient:
         Raises:
             InvalidRequest, ModelNotFound, Overloaded, DeadlineExceeded, Unavailable, ...: see `PoseglassError`.
         """
-        deadline = time.monotonic() + self._exchange.timeout(timeout)
+        deadline = self._exchange.deadline(timeout)
         request = self._exchange.request(image, options)
-        response = self._call(self._poses.Predict, request, deadline)
+        response = self._call(self._services.poses.Predict, request, deadline)
         return self._prediction(response, request, deadline)
 
     def stream(
@@ -205,8 +199,8 @@ class PoseClient:
         stream = Stream(
             images,
             lambda item: exchange.stream_request(item, options, seconds),
-            lambda requests: self._poses.PredictStream(requests, metadata=exchange.metadata()),
-            Pipeline(exchange, seconds, in_flight),
+            lambda requests: self._services.poses.PredictStream(requests, metadata=exchange.metadata()),
+            StreamState(exchange, seconds, in_flight),
             exchange.address,
         )
         self._streams.add(stream)
@@ -220,8 +214,8 @@ class PoseClient:
 
     def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """The models that the server has, the refused ones too."""
-        deadline = time.monotonic() + self._exchange.timeout(timeout)
-        return self._exchange.models(self._call(self._poses.ListModels, pb.ListModelsRequest(), deadline))
+        deadline = self._exchange.deadline(timeout)
+        return self._exchange.models(self._call(self._services.poses.ListModels, pb.ListModelsRequest(), deadline))
 
     def model(self, name: str = "", version: int = 0, *, timeout: float | None = None) -> ModelInfo:
         """One model or detector.
@@ -234,9 +228,25 @@ class PoseClient:
         Raises:
             ModelNotFound: the server has no such model.
         """
-        deadline = time.monotonic() + self._exchange.timeout(timeout)
+        deadline = self._exchange.deadline(timeout)
         request = to_model_request(name, version)
-        return to_model_info(self._call(self._poses.GetModel, request, deadline))
+        return to_model_info(self._call(self._services.poses.GetModel, request, deadline))
+
+    def reload(self, *, timeout: float | None = None) -> list[ModelInfo]:
+        """Have the server look at its model repository again; what changes takes effect before this returns.
+
+        Args:
+            timeout: seconds; default the client's. New models are loaded and tried in this time.
+
+        Returns:
+            What was loaded (READY), what is refused or not yet written, with the reason, and what was retired.
+
+        Raises:
+            Unimplemented: the server has no model repository.
+            PermissionDenied: the caller may not do this.
+        """
+        deadline = self._exchange.deadline(timeout)
+        return self._exchange.models(self._call(self._services.admin.Reload, pb.ReloadRequest(), deadline))
 
     def health(self, *, timeout: float | None = None) -> bool:
         """Whether the server says that it is serving.
@@ -244,20 +254,19 @@ class PoseClient:
         Raises:
             Unavailable: nobody answers.
         """
-        deadline = time.monotonic() + self._exchange.timeout(timeout)
-        response = self._call(self._health.Check, health_pb2.HealthCheckRequest(), deadline)
-        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+        deadline = self._exchange.deadline(timeout)
+        return serving(self._call(self._services.health.Check, HEALTH_REQUEST, deadline))
 
     def _answer(self, slot: Slot, seconds: float) -> Prediction | PoseglassError:
         """What a stream says of one picture."""
         if isinstance(slot.answer, pb.PredictResponse):
-            return self._prediction(slot.answer, slot.request, time.monotonic() + seconds)
+            return self._prediction(slot.answer, slot.request, self._exchange.deadline(seconds))
         return slot.error()
 
     def _prediction(self, response: pb.PredictResponse, request: pb.PredictRequest, deadline: float) -> Prediction:
         skeleton = self._exchange.skeleton(response)
         if skeleton is None:
-            model = self._call(self._poses.GetModel, get_model_request(response), deadline)
+            model = self._call(self._services.poses.GetModel, get_model_request(response), deadline)
             skeleton = self._exchange.learn(model, response)
         return self._exchange.prediction(response, request, skeleton)
 

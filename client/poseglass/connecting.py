@@ -64,7 +64,7 @@ class ConnectionSettings(TypedDict, total=False):
     insecure: bool
 
 
-class Connection:
+class Endpoint:
     """A server's address and how to talk to it.
 
     Args:

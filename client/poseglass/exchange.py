@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
 
 from poseglass import checks
-from poseglass.connecting import Connection, ConnectionSettings
+from poseglass.connecting import ConnectionSettings, Endpoint
 from poseglass.convert import ModelInfo, to_model_info, to_prediction, to_ref, to_request
 from poseglass.convert import to_skeleton as skeleton_of
-from poseglass.errors import InvalidRequest, PoseglassError, from_status
+from poseglass.errors import InvalidRequest, PoseglassError
 from poseglass.options import BoxLike, ImageLike, PredictOptions, check_options
 from poseglass.retrying import Attempts
+from poseglass.statuses import from_status
 from poseglass_core.poses import ModelRef, Prediction
 from poseglass_core.skeleton import Skeleton
 from poseglass_proto.v1 import pose_pb2 as pb
@@ -52,31 +54,30 @@ class Exchange:
         max_message_mb: int = DEFAULT_MAX_MESSAGE_MB,
         **settings: Unpack[ConnectionSettings],
     ) -> None:
-        self._connection = Connection(address, settings)
-        self.address = self._connection.address
+        self._endpoint = Endpoint(address, settings)
+        self.address = self._endpoint.address
         # gRPC counts bytes in an int32.
         self.max_message_mb = checks.whole("max_message_mb", max_message_mb, 1, 2047, "a whole number from 1 to 2047")
-        self.default_timeout = checks.seconds("timeout", timeout)
+        self._default_timeout = checks.seconds("timeout", timeout)
         self._skeletons: dict[ModelRef, Skeleton] = {}
 
     def channel_options(self) -> list[tuple[str, Any]]:
         """Of a channel."""
         limit = self.max_message_mb << 20
         limits = [("grpc.max_send_message_length", limit), ("grpc.max_receive_message_length", limit)]
-        return [*limits, *self._connection.options()]
+        return [*limits, *self._endpoint.options()]
 
-    def open_channel(self, transport: Any, *options: tuple[str, Any]) -> Any:
+    def open_channel(self, transport: Any) -> Any:
         """A channel to the server.
 
         Args:
             transport: `grpc` or `grpc.aio`.
-            *options: of the channel, beside `channel_options()`.
         """
-        return self._connection.open(transport, [*self.channel_options(), *options])
+        return self._endpoint.open(transport, self.channel_options())
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What each call carries beside its message."""
-        return self._connection.metadata()
+        return self._endpoint.metadata()
 
     def attempts(self, deadline: float) -> Attempts:
         """The attempts of one call.
@@ -84,15 +85,21 @@ class Exchange:
         Args:
             deadline: of all of them together (`time.monotonic`).
         """
-        return Attempts(self._connection.retries, deadline)
+        return Attempts(self._endpoint.retries, deadline)
 
-    def timeout(self, timeout: float | None) -> float:
-        """Seconds for one call.
+    def deadline(self, timeout: float | None) -> float:
+        """When a call that begins now is given up (`time.monotonic`).
+
+        Args:
+            timeout: seconds; None: the default.
 
         Raises:
             InvalidRequest: not a positive number.
         """
-        return self.default_timeout if timeout is None else checks.seconds("timeout", timeout)
+        return time.monotonic() + self._seconds(timeout)
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._default_timeout if timeout is None else checks.seconds("timeout", timeout)
 
     def stream_settings(self, images: object, timeout: float | None, in_flight: int, options: PredictOptions) -> float:
         """Check what a stream is called with; returns seconds for each picture.
@@ -106,7 +113,7 @@ class Exchange:
         if one or not isinstance(images, Iterable | AsyncIterable):
             raise InvalidRequest("images", f"must be a list or other iterable of pictures, not {checks.said(images)}")
         checks.whole("in_flight", in_flight, 1, None, "a whole number of at least 1")
-        return self.timeout(timeout)
+        return self._seconds(timeout)
 
     @staticmethod
     def raising(on_error: str) -> bool:
@@ -169,7 +176,7 @@ class Exchange:
         return to_prediction(response, request.outputs.joints, skeleton)
 
     @staticmethod
-    def models(response: pb.ListModelsResponse) -> list[ModelInfo]:
+    def models(response: pb.ListModelsResponse | pb.ReloadResponse) -> list[ModelInfo]:
         """What a server lists."""
         return [to_model_info(model) for model in response.models]
 

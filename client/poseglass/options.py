@@ -25,6 +25,9 @@ Files go to the server as they are and are decoded there, upright by their EXIF 
 BoxLike = Box | Sequence[float]
 """A box, or (x, y, width, height) or (x, y, width, height, angle)."""
 
+LOCATE = {name: kind for kind in Locate for name in (kind.name.lower(), kind.value)}
+"""Names of where to look, in lower case."""
+
 MIB = 1 << 20
 
 MAX_FILE = 256 * MIB
@@ -119,7 +122,7 @@ def checked(options: PredictOptions) -> Checked:
         pose = PoseRequest(
             boxes=as_boxes(options.get("boxes", ())),
             locate=checks.choice(
-                "locate", options.get("locate", Locate.AUTO), _LOCATE, "a Locate, or auto, whole_image or detect"
+                "locate", options.get("locate", Locate.AUTO), LOCATE, "a Locate, or auto, whole_image or detect"
             ),
             joints=tuple(checks.text(f"outputs.joints[{i}]", name) for i, name in enumerate(joints)),
             heatmaps=checks.flag("outputs.heatmaps", options.get("heatmaps", False)),
@@ -143,7 +146,6 @@ def checked(options: PredictOptions) -> Checked:
     )
 
 
-_LOCATE = {name: kind for kind in Locate for name in (kind.name.lower(), kind.value)}
 _HEATMAP_TYPES = {name: name.upper() for name in ("float16", "float32", "uint8")}
 
 

@@ -2,7 +2,8 @@
 
 gRPC could repeat calls itself, by a `retryPolicy` in the service config, and does not here: it knows nothing of the
 delay that a busy server asks for (`google.rpc.RetryInfo`), it never repeats a call of more than 256 KiB, and it tells
-nobody what it tried. Asking for poses changes nothing on the server, so that any call may be repeated.
+nobody what it tried. Asking for poses changes nothing on the server, and a second reload does no more than the first,
+so that any call may be repeated.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One stream of pictures, with threads: one reads pictures, one talks to the server, the caller's takes the answers.
 
-gRPC adds a fourth, which sends what `_requests` gives it. All meet under one lock, around a `Pipeline`.
+gRPC adds a fourth, which sends what `_requests` gives it. All meet under one lock, around a `StreamState`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 import grpc
 
-from poseglass.errors import PoseglassError, from_rpc_error
+from poseglass.errors import PoseglassError
 from poseglass.exchange import StreamItem
-from poseglass.pipeline import LAST_WORDS, Pipeline, Slot, ended, left
+from poseglass.statuses import from_rpc_error
+from poseglass.stream_state import LAST_WORDS, Slot, StreamState, ended, left
 from poseglass_proto.v1 import pose_pb2 as pb
 
 
@@ -25,7 +26,7 @@ class Stream:
         images: read in a thread of its own.
         build: picture -> request; its PoseglassErrors take the picture's place.
         call: begins `PredictStream` with requests.
-        pipeline: the stream's state.
+        state: of the stream.
         address: of the server.
     """
 
@@ -34,11 +35,11 @@ class Stream:
         images: Iterable[StreamItem],
         build: Callable[[StreamItem], pb.PredictRequest],
         call: Callable[[Iterator[pb.PredictRequest]], Any],
-        pipeline: Pipeline,
+        state: StreamState,
         address: str,
     ) -> None:
         self._images, self._build, self._begin = images, build, call
-        self._pipeline, self._address = pipeline, address
+        self._state, self._address = state, address
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._call: Any = None
@@ -56,26 +57,26 @@ class Stream:
         while (slot := self._next()) is not None:
             yield slot
             with self._changed:
-                self._pipeline.done()
+                self._state.done()
                 self._changed.notify_all()
 
     def _next(self) -> Slot | None:
         """The oldest picture with its answer; None: there are no more."""
-        pipeline = self._pipeline
+        state = self._state
         with self._changed:
-            while (slot := pipeline.head()) is None and not pipeline.finished:
-                patience = pipeline.patience()
+            while (slot := state.head()) is None and not state.finished:
+                patience = state.patience()
                 if patience <= 0:
-                    raise pipeline.silent()
+                    raise state.silent()
                 self._changed.wait(_seconds(patience))
             return slot
 
     def fail(self, error: BaseException) -> None:
         """End the stream: `error` is raised after the answers that are there. One that is over stays as it is."""
         with self._changed:
-            if self._pipeline.over:
+            if self._state.over:
                 return
-            self._pipeline.fail(error)
+            self._state.fail(error)
             self._changed.notify_all()
         if self._call is not None:
             self._call.cancel()
@@ -83,7 +84,7 @@ class Stream:
     def stop(self) -> None:
         """Read, send and receive no more."""
         self.fail(left())
-        if self._pipeline.finished:  # the server should not take this for a caller who left
+        if self._state.finished:  # the server should not take this for a caller who left
             for thread in self._threads:
                 thread.join(LAST_WORDS)
 
@@ -95,13 +96,13 @@ class Stream:
             self.fail(error)
 
     def _read(self) -> None:
-        pipeline, end = self._pipeline, None
+        state, end = self._state, None
         try:
             images = iter(self._images)
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: pipeline.over or not pipeline.full)
-                    if pipeline.over:
+                    self._changed.wait_for(lambda: state.over or not state.full)
+                    if state.over:
                         return
                 try:
                     image = next(images)
@@ -109,12 +110,12 @@ class Stream:
                     break
                 request = self._request(image)
                 with self._changed:
-                    pipeline.add(request)
+                    state.add(request)
                     self._changed.notify_all()
         except BaseException as error:  # the caller's own: it is raised in the caller's thread, after the answers
             end = error
         with self._changed:
-            pipeline.end(end)
+            state.end(end)
             self._changed.notify_all()
 
     def _request(self, image: StreamItem) -> pb.PredictRequest | PoseglassError:
@@ -128,24 +129,24 @@ class Stream:
         pause: float | None = 0.0
         while pause is not None:
             with self._changed:
-                if self._changed.wait_for(lambda: self._pipeline.over, pause):
+                if self._changed.wait_for(lambda: self._state.over, pause):
                     return
             error = self._talk()
             with self._changed:
-                pause = self._pipeline.broken(error)
+                pause = self._state.broken(error)
                 self._changed.notify_all()
 
     def _talk(self) -> PoseglassError:
         """One call; why it ended."""
         with self._changed:
-            number = self._pipeline.begin()
+            number = self._state.begin()
         try:
             self._call = call = self._begin(self._requests(number))
-            if self._pipeline.over:  # it was left while the call began
+            if self._state.over:  # it was left while the call began
                 call.cancel()
             for response in call:
                 with self._changed:
-                    self._pipeline.received(response)
+                    self._state.received(response)
                     self._changed.notify_all()
         except grpc.RpcError as error:
             return from_rpc_error(error, self._address)
@@ -155,11 +156,11 @@ class Stream:
         """For gRPC to iterate, in a thread of its own."""
         while True:
             with self._changed:
-                while wait := self._pipeline.due(number):
+                while wait := self._state.due(number):
                     self._changed.wait(_seconds(wait))
                 if wait is None:
                     return
-                request = self._pipeline.take()
+                request = self._state.take()
                 self._changed.notify_all()  # from now on there is a time to wait for its answer
             yield request
 

@@ -16,8 +16,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from typer.testing import CliRunner
 
-from poseglass import PoseClient
+from poseglass import PoseClient, cli
 from poseglass_core.decode import DECODER
 from poseglass_core.manifest import Manifest
 from poseglass_core.skeleton import LSP
@@ -188,19 +189,33 @@ class FakePoses(pose_pb2_grpc.PoseServiceServicer):
         return pixels.shape[0], pixels.shape[1]
 
 
+class FakeAdmin(pose_pb2_grpc.AdminServiceServicer):
+    """Has a model repository where `changed` says what a look at it finds."""
+
+    def __init__(self) -> None:
+        self.changed: list[pb.Model] | None = None
+
+    def Reload(self, request, context):
+        if self.changed is None:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "this server has no model repository")
+        return pb.ReloadResponse(models=self.changed)
+
+
 class FakeServer:
-    """The service on a port of its own, with health.
+    """The services on a port of its own, with health.
 
     Args:
         credentials: for TLS; None: without.
-        before: a server that was stopped, whose port and service this one takes over.
+        before: a server that was stopped, whose port and services this one takes over.
     """
 
     def __init__(self, credentials: grpc.ServerCredentials | None = None, before: FakeServer | None = None) -> None:
         self.poses = before.poses if before else FakePoses()
+        self.admin = before.admin if before else FakeAdmin()
         self.health = health.HealthServicer()
         self.grpc = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 8 << 20)])
         pose_pb2_grpc.add_PoseServiceServicer_to_server(self.poses, self.grpc)
+        pose_pb2_grpc.add_AdminServiceServicer_to_server(self.admin, self.grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.grpc)
         self.address = f"127.0.0.1:{self._bind(before.address if before else '127.0.0.1:0', credentials)}"
         self.set_health(True)
@@ -277,6 +292,31 @@ def nobody() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+def run():
+    """Runs a command line, whose exit code must be the one that is expected; keywords are environment variables."""
+
+    def command(*arguments, expect=0, **environment):
+        result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env=environment)
+        assert result.exit_code == expect, (result.stdout, result.stderr, result.exception)
+        return result
+
+    return command
+
+
+@pytest.fixture
+def one_line():
+    """The complaint of a run, which is one line and no traceback."""
+
+    def complaint(result) -> str:
+        lines = result.stderr.strip().splitlines()
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith("poseglass: ")
+        return lines[0]
+
+    return complaint
 
 
 def encoded(height: int = 48, width: int = 40, suffix: str = ".jpg") -> bytes:

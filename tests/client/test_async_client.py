@@ -75,6 +75,8 @@ def test_models_health_and_closing(server):
     async def use(client):
         assert [m.ref.name for m in await client.models()] == ["fake", "broken"]
         assert (await client.model()).is_default
+        server.admin.changed = [server.poses.model()]
+        assert await client.reload() == [await client.model()]
         assert await client.health() is True
         server.set_health(False)
         assert await client.health() is False
@@ -148,7 +150,7 @@ def test_what_the_pictures_raise_is_raised_after_the_answers_before_it(server, j
 
 
 def test_a_silent_server_ends_the_stream(server, jpeg, monkeypatch):
-    monkeypatch.setattr("poseglass.pipeline.STREAM_GRACE", 0.1)
+    monkeypatch.setattr("poseglass.stream_state.STREAM_GRACE", 0.1)
     server.poses.silent.set()
 
     async def use(client):

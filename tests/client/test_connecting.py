@@ -89,9 +89,9 @@ def test_closing_ends_the_wait(server, jpeg, status, retry):
     ("given", "uri", "loopback"),
     [
         ("127.0.0.1:50051", "127.0.0.1:50051", True),
-        ("localhost:1", "localhost:1", True),
+        ("localhost:0", "localhost:0", True),
         ("[::1]:50051", "[::1]:50051", True),
-        ("poses.example.org:443", "poses.example.org:443", False),
+        ("pose-1.example.org:65535", "pose-1.example.org:65535", False),
         ("dns:///poses:50051", "dns:///poses:50051", False),
         ("dns:///localhost:50051", "dns:///localhost:50051", True),
         ("dns://1.1.1.1/poses:50051", "dns://1.1.1.1/poses:50051", False),

@@ -9,7 +9,7 @@ from google.rpc import code_pb2, status_pb2
 
 import poseglass
 from poseglass import PoseglassError
-from poseglass.errors import from_rpc_error, from_status
+from poseglass.statuses import from_rpc_error, from_status
 
 CLASSES = {
     "CANCELLED": poseglass.Cancelled,
@@ -69,6 +69,32 @@ def test_unavailable_names_the_address_and_what_to_do(nobody, jpeg):
     assert nobody in str(caught.value)
 
 
+def test_a_server_that_is_there_and_not_ready_is_not_called_absent(server, jpeg):
+    server.poses.statuses = [status_pb2.Status(code=code_pb2.UNAVAILABLE, message="a model is being loaded")]
+    with (
+        poseglass.PoseClient(server.address, retries=0) as client,
+        pytest.raises(poseglass.Unavailable, match="is there, but not ready: a model is being loaded") as caught,
+    ):
+        client.predict(jpeg)
+    assert "no server answers" not in str(caught.value)
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("address", "told", "hinted"),
+    [
+        ("localhost:1", "ipv6:%5B::1%5D:1: Connection refused", True),  # the server listens on the other address
+        ("[::1]:1", "ipv6:%5B::1%5D:1: Connection refused", False),
+        ("127.0.0.1:1", "ipv4:127.0.0.1:1: Connection refused", False),
+        ("127.0.0.1:1", "ipv4:127.0.0.1:1: Socket closed", True),
+    ],
+)
+def test_tls_is_hinted_at_where_it_may_be_the_reason(address, told, hinted):
+    error = from_rpc_error(Call(b"\xff", grpc.StatusCode.UNAVAILABLE, told), address)
+    assert f"no server answers at {address}" in str(error)
+    assert ("--tls" in str(error)) == hinted
+
+
 def test_invalid_argument_names_field_and_reason(bad):
     error = from_status(bad(("boxes[2].width", "must be greater than 0"), ("version", "is odd")))
     assert isinstance(error, poseglass.InvalidRequest)
@@ -94,14 +120,14 @@ def test_details_that_cannot_be_read_do_not_hide_the_error():
 
 
 class Call(grpc.RpcError):
-    def __init__(self, details: bytes) -> None:
-        self._details = details
+    def __init__(self, details: bytes, code: grpc.StatusCode = grpc.StatusCode.NOT_FOUND, text: str = "plain") -> None:
+        self._details, self._code, self._text = details, code, text
 
     def code(self):
-        return grpc.StatusCode.NOT_FOUND
+        return self._code
 
     def details(self):
-        return "plain"
+        return self._text
 
     def trailing_metadata(self):
         return [("other", "x"), ("grpc-status-details-bin", self._details)]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poseglass import InvalidRequest
-from poseglass.commands.files import find_pictures, output_folder, output_names
+from poseglass.commands.files import output_folder, output_names
+from poseglass.commands.finding import find_pictures
 from poseglass.pictures import read_picture, save_picture
 
 

@@ -6,9 +6,8 @@ import asyncio
 
 import grpc
 import pytest
-from typer.testing import CliRunner
 
-from poseglass import AsyncPoseClient, InvalidRequest, PoseClient, Unavailable, cli
+from poseglass import AsyncPoseClient, InvalidRequest, PoseClient, Unavailable
 
 TOKEN = "s3cret-token.of_the/camera="
 
@@ -205,21 +204,15 @@ def test_what_is_no_token_is_not_repeated(tmp_path):
             PoseClient(**settings)
 
 
-def run(*arguments, expect=0, **environment):
-    result = CliRunner().invoke(cli.app, [str(a) for a in arguments], env=environment)
-    assert result.exit_code == expect, (result.stdout, result.stderr, result.exception)
-    return result
-
-
 @pytest.mark.parametrize("command", ["predict", "video", "models", "health", "evaluate", "bench"])
-def test_every_command_that_asks_a_server_has_the_options(command):
+def test_every_command_that_asks_a_server_has_the_options(run, command):
     text = run(command, "--help", COLUMNS="200").stdout
     options = ["--tls", "--tls-ca", "--tls-cert", "--tls-key", "--tls-server-name", "--token-file", "--insecure"]
     for option in ("--server", "--timeout", *options, "POSEGLASS_TOKEN"):
         assert option in text
 
 
-def test_commands_ask_over_tls_with_a_certificate_and_a_token(mutual, authority, pictures, tmp_path):
+def test_commands_ask_over_tls_with_a_certificate_and_a_token(run, mutual, authority, pictures, tmp_path):
     certificate, key = authority.sign("camera")
     (tmp_path / "token").write_text(TOKEN)
     tls = ["--server", mutual.address, "--tls-ca", authority.certificate, "--tls-cert", certificate, "--tls-key", key]
@@ -243,13 +236,13 @@ def test_commands_ask_over_tls_with_a_certificate_and_a_token(mutual, authority,
         (["--server", "127.0.0.1:1", "--timeout", "0"], "--timeout: must be"),
     ],
 )
-def test_wrong_options_are_one_line_that_names_them(arguments, said):
+def test_wrong_options_are_one_line_that_names_them(run, arguments, said):
     line = run("models", *arguments, expect=2).stderr.strip()
     assert line.startswith(f"poseglass: {said}")
     assert "\n" not in line
 
 
-def test_a_token_of_the_environment_needs_tls_too():
+def test_a_token_of_the_environment_needs_tls_too(run):
     line = run("health", "--server", "poses.example.org:1", expect=2, POSEGLASS_TOKEN=TOKEN).stderr
     assert line.startswith("poseglass: POSEGLASS_TOKEN: would go to poses.example.org:1 readable")
     assert TOKEN not in line

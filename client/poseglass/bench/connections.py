@@ -11,8 +11,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from poseglass.bench.records import NO_TIMINGS, OK, UNKNOWN, UNREADABLE, Answer
-from poseglass.errors import Overloaded, PoseglassError, ServerError, from_rpc_error, from_status, mapped
+from poseglass.errors import Overloaded, PoseglassError, ServerError
 from poseglass.exchange import Exchange
+from poseglass.statuses import from_rpc_error, from_status, mapped
 from poseglass_proto.v1 import pose_pb2 as pb
 
 _SERVICE = "/poseglass.v1.PoseService"
@@ -29,8 +30,7 @@ class Connections:
     def __init__(self, exchange: Exchange, count: int) -> None:
         self.address = exchange.address
         self._metadata = exchange.metadata
-        # Without its own retries gRPC says of each call what became of it the first time.
-        self._channels = [exchange.open_channel(grpc.aio, ("grpc.enable_retries", 0)) for _ in range(count)]
+        self._channels = [exchange.open_channel(grpc.aio) for _ in range(count)]
         self._unary = self._in_turn(lambda channel: channel.unary_unary(f"{_SERVICE}/Predict"))
         self._streams = self._in_turn(lambda channel: channel.stream_stream(f"{_SERVICE}/PredictStream"))
 
@@ -52,7 +52,7 @@ class Connections:
             seconds: until it is given up.
         """
         try:
-            return self.read(await next(self._unary)(data, timeout=seconds, metadata=self._metadata()))
+            return self.read(await self._predict(data, seconds))
         except grpc.RpcError as error:
             return self.failed(error)
 
@@ -67,7 +67,10 @@ class Connections:
             PoseglassError: there is none.
         """
         with mapped(self.address):
-            await next(self._unary)(data, timeout=seconds, metadata=self._metadata())
+            await self._predict(data, seconds)
+
+    def _predict(self, data: bytes, seconds: float) -> Any:
+        return next(self._unary)(data, timeout=seconds, metadata=self._metadata())
 
     def stream(self) -> Any:
         """A new `PredictStream`, of bytes both ways."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from poseglass.bench.records import NOT_SENT, OK, Table
 from poseglass.bench.steps import Measured
+from poseglass.bench.streams import StreamCount
 from poseglass.bench.usage import Sample
 from poseglass.options import MIB
 
@@ -35,9 +36,8 @@ def step_figures(measured: Measured, names: Sequence[str], timeout: float) -> di
     due = (table.at >= 0) & (table.at < window)
     good_code = _is(table, OK)
     ok = due & good_code
-    latency = table.done - table.at
     inside = good_code & (table.done >= 0) & (table.done < window)
-    good = inside & (latency <= timeout)
+    good = inside & (table.latency <= timeout)
     sent = due & ~_is(table, NOT_SENT)
     return {
         "load": {measured.load.kind: measured.load.amount},
@@ -46,7 +46,7 @@ def step_figures(measured: Measured, names: Sequence[str], timeout: float) -> di
         "offered_per_s": _rate(due, window),
         "throughput_per_s": _rate(inside, window),
         "goodput_per_s": _rate(good, window),
-        "latency_ms": spread(1e3 * latency[ok]),
+        "latency_ms": spread(1e3 * table.latency[ok]),
         "codes": {
             code: _code_figures(table, rows, table.messages.get(code, ""))
             for code in sorted(table.codes)
@@ -54,21 +54,9 @@ def step_figures(measured: Measured, names: Sequence[str], timeout: float) -> di
         },
         "server_ms": {stage: spread(table.timings[ok, i]) for i, stage in enumerate(STAGES)},
         "people_per_picture": _mean(table.people[ok]),
-        "pictures": {
-            name: {
-                "requests": int((due & (table.kind == i)).sum()),
-                "ok": int((ok & (table.kind == i)).sum()),
-                "latency_ms": spread(1e3 * latency[ok & (table.kind == i)]),
-            }
-            for i, name in enumerate(names)
-        },
+        "pictures": {name: _kind_figures(table, table.kind == i, due, ok) for i, name in enumerate(names)},
         "models": _origins(table, ok),
-        "streams": None
-        if measured.streams is None
-        else {
-            "opened": measured.streams.opened,
-            "broken": dict(measured.streams.broken),
-        },
+        "streams": _streams(measured.streams),
         "generator": {
             "lateness_ms": spread(1e3 * (table.sent - table.at)[sent]) if measured.load.kind == "rate" else None,
             **_generator(measured.samples, int(sent.sum())),
@@ -110,7 +98,7 @@ def over_time(
     place = np.minimum((table.at / window * BINS).astype(np.int64), BINS - 1)
     for i in range(BINS):
         here = place == i
-        levels = spread(1e3 * (table.done - table.at)[here & ok])
+        levels = spread(1e3 * table.latency[here & ok])
         result["second"].append(round((i + 0.5) * window / BINS, 4))
         result["requests_per_s"].append(_rate(here & due, window / BINS))
         result["ok_per_s"].append(_rate(here & ok, window / BINS))
@@ -129,11 +117,26 @@ def _code_figures(table: Table, rows: NDArray[np.bool_], message: str) -> dict[s
     retry = table.retry[rows]
     return {
         "count": int(rows.sum()),
-        "latency_ms": spread(1e3 * (table.done - table.at)[rows]),
+        "latency_ms": spread(1e3 * table.latency[rows]),
         "with_retry_delay": int(np.isfinite(retry).sum()),
         "retry_delay_ms": spread(1e3 * retry),
         "message": message,
     }
+
+
+def _kind_figures(
+    table: Table, kind: NDArray[np.bool_], due: NDArray[np.bool_], ok: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Of one kind of pictures."""
+    return {
+        "requests": int((due & kind).sum()),
+        "ok": int((ok & kind).sum()),
+        "latency_ms": spread(1e3 * table.latency[ok & kind]),
+    }
+
+
+def _streams(counted: StreamCount | None) -> dict[str, Any] | None:
+    return None if counted is None else {"opened": counted.opened, "broken": dict(counted.broken)}
 
 
 def _origins(table: Table, ok: NDArray[np.bool_]) -> list[dict[str, Any]]:

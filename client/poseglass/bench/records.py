@@ -74,6 +74,11 @@ class Table:
     messages: dict[str, str]
     origins: tuple[tuple[str, int, str, str], ...]
 
+    @property
+    def latency(self) -> NDArray[np.float64]:
+        """[N] seconds from when each was due to its answer."""
+        return self.done - self.at
+
 
 _WIDTH = 12
 

@@ -21,15 +21,15 @@ from poseglass.bench.steps import Load, Timing
 from poseglass.bench.usage import Gauge
 from poseglass.cli import FAILED, complain
 from poseglass.commands.benchtables import print_document
-from poseglass.commands.connection import Connection
+from poseglass.commands.connection import Connection, Without
 from poseglass.commands.console import Meter, stdout
-from poseglass.commands.files import find_pictures, output_folder
+from poseglass.commands.files import output_folder
+from poseglass.commands.finding import find_pictures
+from poseglass.commands.questions import check_sought, parse_locate
 from poseglass.errors import InvalidRequest
 from poseglass.exchange import DEFAULT_ADDRESS, DEFAULT_IN_FLIGHT
 from poseglass.options import PredictOptions, checked
 from poseglass.pictures import write_file
-
-LOCATE = {"auto": "auto", "whole": "whole_image", "detect": "detect"}
 
 MOST_AT_ONCE = 10_000
 """Callers, or pictures on their way over streams."""
@@ -89,7 +89,7 @@ def bench(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.svg|png", help="Draw latency and goodput.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON document.")] = False,
     *,
-    connection: Connection,
+    connection: Annotated[Connection, Without("retries")],
 ) -> None:
     """Put a server under load and measure it: latency from when a request was due, throughput, goodput, codes.
 
@@ -103,9 +103,10 @@ def bench(
     timing = _timing(loads, duration, warmup, timeout, arrivals or ARRIVALS[0], in_flight, seed)
     checks.whole("--connections", connections, 1, 1000, "a whole number from 1 to 1000")
     people = checks.whole("--boxes", boxes, 0, 1000, "a whole number from 0 to 1000")
-    if locate not in LOCATE:
-        raise InvalidRequest("--locate", f"must be auto, whole or detect, not {locate!r}")
     options = _options(locate, detector, model, version, heatmaps, flip)
+    if people:
+        sought = {"--detector": detector, "--locate": "" if locate == "auto" else locate}
+        check_sought(sought, "pictures are sent with boxes: add --boxes 0")
     _check_file("--out", out, (".json",))
     _check_file("--plot", plot, SUFFIXES)
     gauge = Gauge(server_pid)
@@ -220,7 +221,7 @@ def _timing(
 
 def _options(locate: str, detector: str, model: str, version: int, heatmaps: str | None, flip: bool) -> PredictOptions:
     options = PredictOptions(
-        locate=LOCATE[locate],
+        locate=parse_locate(locate).name.lower(),
         detector=detector,
         model=model,
         version=version,

@@ -1,7 +1,7 @@
 """The options that say how to talk to a server, for every command that does.
 
-A command that has a parameter `connection` gets them in its place; those that it has itself, such as a `timeout` with
-another default, stay its own.
+A command that has a parameter `connection` gets them in its place, but for those that `Without` names; those that it
+has itself, such as a `timeout` with another default, stay its own.
 """
 
 from __future__ import annotations
@@ -20,65 +20,55 @@ import typer
 from poseglass.client import PoseClient
 from poseglass.errors import InvalidRequest
 from poseglass.exchange import DEFAULT_ADDRESS, DEFAULT_MAX_MESSAGE_MB, DEFAULT_TIMEOUT, Exchange
+from poseglass.retrying import DEFAULT_RETRIES
 
 TOKEN = "POSEGLASS_TOKEN"
 """Environment variable with a token: unlike an option's value, other users of the machine do not see it."""
 
-_PANEL = "Server"
+_option = functools.partial(typer.Option, rich_help_panel="Server")
 
 
 def _options(
     *,
-    server: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Ask a server; else work in-process.", rich_help_panel=_PANEL)
-    ] = "",
+    server: Annotated[str, _option(metavar="HOST:PORT", help="Ask a server; else work in-process.")] = "",
     timeout: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help=f"How long one answer of --server may take; default {DEFAULT_TIMEOUT:g}.",
-            rich_help_panel=_PANEL,
+        _option(metavar="SECONDS", help=f"How long one answer of --server may take; default {DEFAULT_TIMEOUT:g}."),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        _option(
+            metavar="N",
+            help=f"How often to ask again, in that time, a server that is away or busy; default {DEFAULT_RETRIES}.",
         ),
     ] = None,
     max_message_mb: Annotated[
         int | None,
-        typer.Option(
+        _option(
             metavar="MIB",
             help=f"Message limit with --server; default {DEFAULT_MAX_MESSAGE_MB}; `serve` has the same option.",
-            rich_help_panel=_PANEL,
         ),
     ] = None,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt, and check the server's certificate.", rich_help_panel=_PANEL)
-    ] = False,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Who signed it; default: public authorities.", rich_help_panel=_PANEL),
-    ] = None,
+    tls: Annotated[bool, _option("--tls", help="Encrypt, and check the server's certificate.")] = False,
+    tls_ca: Annotated[Path | None, _option(metavar="FILE", help="Who signed it; default: public authorities.")] = None,
     tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Certificate to show, where it asks for one.", rich_help_panel=_PANEL),
+        Path | None, _option(metavar="FILE", help="Certificate to show, where it asks for one.")
     ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Key of --tls-cert.", rich_help_panel=_PANEL)
-    ] = None,
+    tls_key: Annotated[Path | None, _option(metavar="FILE", help="Key of --tls-cert.")] = None,
     tls_server_name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="In its certificate, if not that of --server.", rich_help_panel=_PANEL),
+        str | None, _option(metavar="NAME", help="In its certificate, if not that of --server.")
     ] = None,
     token_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=f"Token to send with each call; or set {TOKEN}.", rich_help_panel=_PANEL),
+        Path | None, _option(metavar="FILE", help=f"Token to send with each call; or set {TOKEN}.")
     ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Send the token to other machines without TLS.", rich_help_panel=_PANEL)
-    ] = False,
+    insecure: Annotated[bool, _option("--insecure", help="Send the token to other machines without TLS.")] = False,
 ) -> None:
     """The options; only their signature counts."""
 
 
 _SETTINGS = {
     "timeout": "timeout",
+    "retries": "retries",
     "max_message_mb": "max_message_mb",
     "tls": "tls",
     "tls_ca": "ca_file",
@@ -150,6 +140,17 @@ class Connection:
             raise InvalidRequest(name, error.reason) from None
 
 
+class Without:
+    """Options that say nothing to a command: `connection: Annotated[Connection, Without("retries")]`.
+
+    Args:
+        *names: of parameters.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+
 def only_with_server(server: str, given: Mapping[str, object]) -> None:
     """Refuse options that say how to talk to a server where there is none.
 
@@ -178,6 +179,8 @@ def with_connection(command: Callable[..., Any]) -> Callable[..., Any]:
         if parameter.name != "connection"
     ]
     names = {parameter.name for parameter in own}
+    notes = getattr(hints["connection"], "__metadata__", ())
+    names.update(name for note in notes if isinstance(note, Without) for name in note.names)
     shared = [p for p in inspect.signature(_options, eval_str=True).parameters.values() if p.name not in names]
 
     @functools.wraps(command)

@@ -6,13 +6,14 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from poseglass.cli import printable
 
 if TYPE_CHECKING:  # the doctor prints too, and must live where NumPy or OpenCV is broken
     from poseglass_core.geometry import Box
@@ -27,8 +28,52 @@ NARROW = 60
 _NUMBERS = ("x", "y", "score")
 
 
-class Meter:
-    """Progress over a number of things, on stderr, only on a terminal, and only if it takes longer than two seconds.
+class PatientProgress:
+    """Bars on stderr, only on a terminal, and only if it takes longer than two seconds.
+
+    Args:
+        *columns: of a bar.
+    """
+
+    def __init__(self, *columns: ProgressColumn) -> None:
+        self._bars = Progress(
+            *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+        self._shown = False
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(PATIENCE, self._show)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._shown:
+                self._bars.stop()
+
+    def _show(self) -> None:
+        with self._lock:
+            if not self._timer.finished.is_set():
+                self._shown = True
+                self._bars.start()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Print something else meanwhile: the bars make way."""
+        with self._lock:
+            if self._shown:
+                self._bars.stop()
+            yield
+            if self._shown:
+                self._bars.start()
+
+
+class Meter(PatientProgress):
+    """Progress over a number of things.
 
     Args:
         total: how many.
@@ -36,54 +81,12 @@ class Meter:
     """
 
     def __init__(self, total: int, what: str) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task = self._bar.add_task(what, total=total)
-        self._shown = False
-        self._lock = threading.Lock()
-        self._timer = threading.Timer(PATIENCE, self._show)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Meter:
-        if sys.stderr.isatty():
-            self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        with self._lock:
-            if self._shown:
-                self._bar.stop()
-
-    def _show(self) -> None:
-        with self._lock:
-            if not self._timer.finished.is_set():
-                self._shown = True
-                self._bar.start()
+        super().__init__(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._task = self._bars.add_task(what, total=total)
 
     def advance(self) -> None:
         """One more is done."""
-        self._bar.advance(self._task)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Print something else meanwhile: the bar makes way."""
-        with self._lock:
-            if self._shown:
-                self._bar.stop()
-            yield
-            if self._shown:
-                self._bar.start()
+        self._bars.advance(self._task)
 
 
 def stdout() -> Console:
@@ -103,13 +106,13 @@ def print_table(console: Console, columns: Sequence[str], rows: Iterable[Sequenc
         if title:
             console.print(title, markup=False)
         for row in rows:
-            console.print("  " + "  ".join(cell for cell in row if cell), markup=False)
+            console.print("  " + "  ".join(printable(cell) for cell in row if cell), markup=False)
         return
     table = Table(title=escape(title) or None, title_justify="left", title_style="", header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(printable(cell)) for cell in row))
     console.print(table, soft_wrap=False)
 
 
@@ -119,7 +122,7 @@ def print_prediction(console: Console, title: str, prediction: Prediction) -> No
     model = prediction.model
     # Plain ASCII between the facts: not every terminal or pipe can say more.
     console.print(
-        f"[bold]{escape(title)}[/bold]  {width} x {height}, {escape(model.name)} version {model.version}, "
+        f"[bold]{escape(printable(title))}[/bold]  {width} x {height}, {escape(model.name)} version {model.version}, "
         f"{escape(prediction.provider)}, {prediction.timings.total:.0f} ms"
     )
     if not prediction.poses:

@@ -40,6 +40,8 @@ EXTRAS = {
 }
 """The same for each extra."""
 
+REINSTALL = "pip install --force-reinstall poseglass"
+
 WHAT_FOR = {"cpu": "predict in-process and serve", "training": "train and evaluate", "export": "export to ONNX"}
 
 
@@ -83,34 +85,35 @@ def examine() -> Iterator[Check]:
     yield Check("Python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield Check("poseglass", "ok", version("poseglass"))
     for distribution, module in BASE.items():
-        yield _package(distribution, module, "pip install --force-reinstall poseglass")
+        yield _package(distribution, module, REINSTALL)
     usable: dict[str, bool] = {}
     for extra, packages in EXTRAS.items():
-        found = [_package(name, module, f'pip install "poseglass[{extra}]"') for name, module in packages.items()]
+        todo = f'pip install "poseglass[{extra}]"'
+        found = [_package(name, module, todo) for name, module in packages.items()]
         yield from found
         usable[extra] = all(check.state == "ok" for check in found) and (extra != "export" or all(usable.values()))
-        if not usable[extra]:
-            todo = f'pip install "poseglass[{extra}]"'
-            yield Check(f"extra [{extra}]", "absent", f"needed to {WHAT_FOR[extra]}", todo)
-        else:
+        if usable[extra]:
             yield Check(f"extra [{extra}]", "ok", f"can {WHAT_FOR[extra]}")
-    if usable["cpu"]:
-        yield _guarded(
-            "compute", _devices, "reinstall onnxruntime: keep one of onnxruntime and onnxruntime-gpu, not both"
-        )
-        names = poseglass_models.names()
-        if not names:
-            yield Check("shipped models", "broken", "none is there", "pip install --force-reinstall poseglass")
-        for name in names:
-            yield _guarded(f"model {name}", partial(_model, name), "pip install --force-reinstall poseglass")
-        detector = poseglass_models.detector()
-        if detector is None:
-            yield Check(
-                "shipped detector", "absent", "needed to find everybody in a picture", "name one: --detector FILE"
-            )
         else:
-            todo = "pip install --force-reinstall poseglass"
-            yield _guarded(f"detector {detector}", partial(_detector, detector), todo)
+            yield Check(f"extra [{extra}]", "absent", f"needed to {WHAT_FOR[extra]}", todo)
+    if usable["cpu"]:
+        todo = "reinstall onnxruntime: keep one of onnxruntime and onnxruntime-gpu, not both"
+        yield _guarded("compute", _devices, todo)
+        yield from _shipped()
+
+
+def _shipped() -> Iterator[Check]:
+    """Whether the shipped models are there, and load."""
+    names = poseglass_models.names()
+    if not names:
+        yield Check("shipped models", "broken", "none is there", REINSTALL)
+    for name in names:
+        yield _guarded(f"model {name}", partial(_model, name), REINSTALL)
+    detector = poseglass_models.detector()
+    if detector is None:
+        yield Check("shipped detector", "absent", "needed to find everybody in a picture", "name one: --detector FILE")
+    else:
+        yield _guarded(f"detector {detector}", partial(_detector, detector), REINSTALL)
 
 
 def _package(distribution: str, module: str, remedy: str) -> Check:

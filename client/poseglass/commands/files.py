@@ -1,73 +1,14 @@
-"""Which pictures the command line means, and what the files it writes for them are called."""
+"""What the files that commands write are called, and the folders that they go into."""
 
 from __future__ import annotations
 
-import glob
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from poseglass import checks
 from poseglass.errors import InvalidRequest
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-
-
-def find_pictures(arguments: Sequence[str]) -> list[Path]:
-    """The files that arguments name: files as they are; a folder's pictures (not its subfolders'); a glob's pictures.
-
-    Args:
-        arguments: paths; what does not exist as it stands and holds `*`, `?` or `[` is a glob, where `**` reaches into
-            subfolders.
-
-    Returns:
-        Each file once, in the order of the arguments, sorted inside a folder or glob.
-
-    Raises:
-        InvalidRequest: every argument that names nothing, in one message.
-    """
-    found: list[Path] = []
-    wrong: list[str] = []
-    for argument in arguments:
-        try:
-            path = checks.path(argument)
-        except InvalidRequest as error:
-            wrong.append(error.reason)
-            continue
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if _is_picture(file))
-            if not inside:
-                wrong.append(f"{argument}: no picture ({_known()}) in this folder; for subfolders: '{path}/**/*'")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        elif path.exists():
-            wrong.append(f"{argument}: is a device, a pipe or a socket, not a picture file")
-        elif glob.has_magic(argument):
-            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (it takes absolute patterns too)
-            pictures = [match for match in matches if _is_picture(match)]
-            if not pictures:
-                what = f"matches no picture ({_known()})" if matches else "matches nothing"
-                wrong.append(f"{argument}: {what}; check the pattern")
-            found += pictures
-        else:
-            wrong.append(f"{argument}: no such file or folder; check the path")
-    if wrong:
-        raise InvalidRequest("", "; ".join(wrong))
-    once: dict[Path, Path] = {}
-    for path in found:
-        once.setdefault(path.resolve(), path)
-    return list(once.values())
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-def _known() -> str:
-    return ", ".join(SUFFIXES)
 
 
 def output_names(files: Sequence[Path]) -> dict[Path, str]:
@@ -78,8 +19,9 @@ def output_names(files: Sequence[Path]) -> dict[Path, str]:
     """
     if not files:
         return {}
-    top = os.path.commonpath([file.resolve().parent for file in files])
-    inside = {file: file.resolve().relative_to(top) for file in files}
+    real = {file: Path(os.path.realpath(file)) for file in files}  # Path.resolve fails on links that go round
+    top = os.path.commonpath([path.parent for path in real.values()])
+    inside = {file: path.relative_to(top) for file, path in real.items()}
     ladder: list[Callable[[Path], str]] = [
         lambda file: file.stem,
         lambda file: "-".join(inside[file].with_suffix("").parts),

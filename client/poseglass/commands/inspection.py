@@ -12,7 +12,7 @@ import poseglass_models
 from poseglass.commands.console import stdout
 from poseglass.commands.files import output_folder
 from poseglass.commands.outputs import write_heatmaps
-from poseglass.commands.predict import parse_boxes
+from poseglass.commands.questions import parse_boxes
 from poseglass.errors import InvalidRequest, MissingExtra
 from poseglass.local import LocalPredictor, find
 from poseglass.pictures import read_picture, save_picture

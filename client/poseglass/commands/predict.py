@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -10,11 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from poseglass.cli import FAILED, complain, explain
+from poseglass.cli import FAILED, complain, explain, naming
 from poseglass.commands.connection import Connection
 from poseglass.commands.console import Meter, print_prediction, stdout
-from poseglass.commands.files import find_pictures, output_names
+from poseglass.commands.documents import JsonList, error_json
+from poseglass.commands.files import output_names
+from poseglass.commands.finding import find_pictures
 from poseglass.commands.outputs import Outputs, prepare, write_files
+from poseglass.commands.questions import check_remote, check_sought, parse_boxes, parse_locate
 from poseglass.errors import (
     FailedPrecondition,
     InvalidRequest,
@@ -27,8 +29,7 @@ from poseglass.errors import (
     Unimplemented,
 )
 from poseglass.local import LocalPredictor
-from poseglass.options import PredictOptions, as_box
-from poseglass_core.geometry import Box
+from poseglass.options import PredictOptions
 from poseglass_core.poses import Prediction
 
 NOT_THE_PICTURE = (
@@ -84,17 +85,14 @@ def predict(
     Exit code 1 where a picture failed (the others are done), 2 where the question was wrong.
     """
     server = connection.wanted
-    if server and device != "auto":
-        raise InvalidRequest("--device", "is for work in this process; the server chooses its own: leave it out")
-    for option, name, what in (("--model", model, "model"), ("--detector", detector, "detector")):
-        if server and Path(name).suffix == ".onnx":
-            raise InvalidRequest(option, f"{name} is a file; with --server give the name of a {what} that it serves")
+    if server:
+        check_remote(device, model, detector)
     files = find_pictures(paths)
     outputs = Outputs(overlay, heatmaps, output_names(files))
     prepare(files, outputs)
     options = PredictOptions(
         boxes=parse_boxes(box or ()),
-        locate=locate,
+        locate=parse_locate(locate),
         detector=detector,
         model=model,
         heatmaps=heatmaps is not None,
@@ -103,29 +101,24 @@ def predict(
         person_threshold=person_threshold,
         overlap_threshold=overlap_threshold,
     )
+    if box:
+        sought = {"--detector": detector, "--person-threshold": person_threshold}
+        sought |= {"--locate": "" if locate == "auto" else locate, "--overlap-threshold": overlap_threshold}
+        check_sought(sought, "--box says where they are: leave that out")
     answers = _ask(connection, files, options) if server else _compute(device, files, options)
     first = next(answers)  # what is wrong with the question shows here, before anything is printed
-    failed = 0
-    console = stdout()
+    failed, console = 0, stdout()
     with Meter(len(files), "pictures") as meter, JsonList(as_json) as document:
         for file, answer in zip(files, chain([first], answers), strict=True):
-            error, written = None, {}
-            if isinstance(answer, Prediction):
-                try:
-                    written = write_files(file, answer, outputs)
-                except (PoseglassError, OSError) as problem:
-                    error = problem
-            else:
-                error = answer
+            written, error = _write(file, answer, outputs)
+            failed += error is not None
             with meter.aside():
                 if as_json:
                     document.add({"file": str(file), **_as_json(answer, error), **written})
                 elif isinstance(answer, Prediction):
                     print_prediction(console, str(file), answer)
                 if error is not None:
-                    failed += 1
-                    said = explain(error)
-                    complain(said if str(file) in said else f"{file}: {said}")
+                    complain(naming(file, explain(error)))
             meter.advance()
     if failed:
         if len(files) > 1:
@@ -133,59 +126,21 @@ def predict(
         raise typer.Exit(FAILED)
 
 
-def parse_boxes(texts: Any) -> list[Box]:
-    """Boxes as they are written on the command line: x,y,width,height[,angle].
-
-    Raises:
-        InvalidRequest: naming --box.
-    """
-    boxes = []
-    for text in texts:
-        try:
-            boxes.append(as_box([float(part) for part in text.split(",")]))
-        except InvalidRequest as error:
-            side = error.field.partition(".")[2]
-            raise InvalidRequest("--box", f"{text!r}: {side} {error.reason}" if side else _BOX.format(text)) from None
-        except ValueError:
-            raise InvalidRequest("--box", _BOX.format(text)) from None
-    return boxes
-
-
-_BOX = "{!r} must be x,y,width,height or x,y,width,height,angle in pixels and degrees, e.g. 40,20,200,380"
-
-
-class JsonList:
-    """One JSON list on stdout, written as it grows, and closed even where the run breaks off.
-
-    Args:
-        wanted: write nothing where not.
-    """
-
-    def __init__(self, wanted: bool) -> None:
-        self._wanted, self._started = wanted, False
-
-    def __enter__(self) -> JsonList:
-        if self._wanted:
-            typer.echo("[", nl=False)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._wanted:
-            typer.echo("\n]" if self._started else "]")
-
-    def add(self, value: dict[str, Any]) -> None:
-        """One more element."""
-        typer.echo(f"{',' if self._started else ''}\n{json.dumps(value)}", nl=False)
-        self._started = True
+def _write(
+    file: Path, answer: Prediction | PoseglassError, outputs: Outputs
+) -> tuple[dict[str, Any], Exception | None]:
+    """Write what was asked for about one picture: the paths, by kind, and what went wrong with the picture so far."""
+    if not isinstance(answer, Prediction):
+        return {}, answer
+    try:
+        return write_files(file, answer, outputs), None
+    except (PoseglassError, OSError) as error:
+        return {}, error
 
 
 def _as_json(answer: Prediction | PoseglassError, error: Exception | None) -> dict[str, Any]:
     value = answer.to_json() if isinstance(answer, Prediction) else {}
-    if isinstance(error, PoseglassError):
-        value["error"] = error.to_json()
-    elif error is not None:
-        value["error"] = {"code": "UNKNOWN", "message": explain(error)}
-    return value
+    return value if error is None else {**value, "error": error_json(error)}
 
 
 def _ask(connection: Connection, files: list[Path], options: PredictOptions) -> Iterator[Prediction | PoseglassError]:

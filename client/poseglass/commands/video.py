@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from poseglass.commands.connection import Connection, only_with_server
+from poseglass.commands.connection import Connection, Without, only_with_server
 from poseglass.commands.files import output_folder
-from poseglass.commands.live import check_options, record_live, recordings
-from poseglass.commands.onray import DEVICES, check_ray, everywhere
-from poseglass.commands.predict import JsonList
-from poseglass.commands.videooutcomes import conclude, tell, tell_all
-from poseglass.commands.videoprogress import VideoProgress
-from poseglass.commands.videos import find_videos, folder_names
-from poseglass.errors import InvalidRequest
-from poseglass.video.asking import Asker, Facts, LocalAsk, Question, RemoteAsk
+from poseglass.commands.live import check_options, recordings
+from poseglass.commands.onray import check_ray
+from poseglass.commands.questions import check_remote, parse_locate
+from poseglass.commands.videorun import VideoRun, shares
+from poseglass.commands.videos import find_videos
+from poseglass.video.asking import Question
 from poseglass.video.finish import DEFAULT_FORMAT, Finishing
-from poseglass.video.folder import locked
-from poseglass.video.following import LAG, FollowSettings
-from poseglass.video.job import JobSettings, run_job
-from poseglass.video.live import LiveSettings, finish_recording
+from poseglass.video.following import FollowSettings
+from poseglass.video.job import JobSettings
+from poseglass.video.live import LiveSettings
 from poseglass.video.livesource import only_live_source
-from poseglass.video.rayjob import run_ray_job
 from poseglass.video.reading import Selection, pyav
 from poseglass.video.segments import SECONDS, SegmentClock
-from poseglass_core.poses import Locate
-
-LOCATE = {"auto": Locate.AUTO, "whole": Locate.WHOLE_IMAGE, "detect": Locate.DETECT}
-
-NEVER = 1 << 30
-"""Frames; a look anew that finds one person costs tens of crops, and says nothing new while that one is followed."""
-
-SEARCH_ONE = 5
-"""Frames after which that look is repeated where nobody was found."""
 
 
 def video(
@@ -103,7 +87,7 @@ def video(
         str | None,
         typer.Option(
             metavar="[ADDRESS]",
-            help="Share the work out with Ray: on this machine (local), or a cluster (auto, HOST:PORT). "
+            help="Share the work out with Ray: on this machine (local, or no ADDRESS), or a cluster (auto, HOST:PORT). "
             "--workers is then the number of actors.",
         ),
     ] = None,
@@ -115,7 +99,7 @@ def video(
     show: Annotated[bool, typer.Option("--show", help="Live: show a window with the poses; q or Esc ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a video.")] = False,
     *,
-    connection: Connection,
+    connection: Annotated[Connection, Without("retries")],
 ) -> None:
     """Find the poses in videos: a row a frame and person, with ids, times and scores.
 
@@ -124,12 +108,11 @@ def video(
     end it with Ctrl-C; what was recorded is then finished.
     """
     only_with_server(connection.server, {"--jpeg": jpeg})
-    if connection.wanted and device != "auto":
-        raise InvalidRequest("--device", "is for work in this process; the server chooses its own: leave it out")
-    if locate not in LOCATE:
-        raise InvalidRequest("--locate", f"must be auto, whole or detect, not {locate!r}")
+    if connection.wanted:
+        check_remote(device, model, detector)
+    look = parse_locate(locate)
     pyav()
-    question = Question(model, detector, LOCATE[locate], person_threshold, flip, jpeg or 0)
+    question = Question(model, detector, look, person_threshold, flip, jpeg or 0)
     settings = JobSettings(
         selection=Selection(every, start, end),
         clock=SegmentClock(segment),
@@ -141,7 +124,7 @@ def video(
             report=report,
             heatmaps=overlay_heatmaps,
         ),
-        options={"locate": locate, "person_threshold": person_threshold, "flip_test": flip, "jpeg": jpeg or 0},
+        options={"locate": look.value, "person_threshold": person_threshold, "flip_test": flip, "jpeg": jpeg or 0},
     )
     live = only_live_source(sources)
     check_options(live, settings, {"--drop": drop, "--mirror": mirror, "--show": show, "--workers": workers})
@@ -150,68 +133,13 @@ def video(
     cluster = None if ray is None else check_ray(ray, device, files=bool(files))
     output_folder(out)
     at_once, threads = shares(workers, len(files))
+    run = VideoRun(out, question, settings, detect_every, connection, device, threads, strict, as_json)
     if before:
-        tell_all([finish_recording(folder, settings.finishing) for folder in before], strict, as_json)
-        return
-    if live is not None:
-        with asking(question, connection, device, threads) as asker:
-            settings = replace(settings, following=fitted(settings.following, asker.facts, detect_every))
-            recorded = record_live(live, out, asker, settings, LiveSettings(drop, mirror), show)
-        tell_all([recorded], strict, as_json)
-        return
-    # With Ray, actors do the work, and what is loaded here only says with what.
-    with locked(out), asking(question, connection, device if cluster is None else "cpu", threads) as asker:
-        settings = replace(settings, following=fitted(settings.following, asker.facts, detect_every))
-        names = folder_names(files, out)
-        with VideoProgress(len(files)) as progress, JsonList(as_json) as document:
-            outcomes = []
-            if cluster is None:
-                job = run_job(names, out, asker, settings, progress, at_once)
-            else:
-                ask = partial(asking, everywhere(question), connection, DEVICES[device], 1)
-                job = run_ray_job(names, out, ask, asker.facts, settings, progress, cluster, workers, DEVICES[device])
-            for outcome in job:
-                outcomes.append(outcome)
-                with progress.aside():
-                    tell(outcome, document, strict, as_json)
-    order = [str(file) for file in files]
-    conclude(sorted(outcomes, key=lambda outcome: order.index(str(outcome.source))), strict, as_json)
-
-
-def shares(workers: int | None, videos: int) -> tuple[int, int]:
-    """Videos at once, and threads of a look: together they fill the processors.
-
-    Raises:
-        InvalidRequest: `workers` is none.
-    """
-    from poseglass_runtime.threads import available_threads
-
-    if workers is not None and workers < 1:
-        raise InvalidRequest("--workers", f"must be a whole number of at least 1, not {workers}")
-    cores = available_threads()[0]
-    at_once = min(workers or max(1, cores // LAG), max(videos, 1))
-    return at_once, max(1, cores // (LAG * at_once))
-
-
-@contextmanager
-def asking(question: Question, connection: Connection, device: str, threads: int) -> Iterator[Asker]:
-    """What answers: a server where one is named, else this process."""
-    if not connection.wanted:
-        local = LocalAsk(question, device, threads)
-        try:
-            yield local
-        finally:
-            local.close()
-        return
-    for option, name, what in (("--model", question.model, "model"), ("--detector", question.detector, "detector")):
-        if Path(name).suffix == ".onnx":
-            raise InvalidRequest(option, f"{name} is a file; with --server give the name of a {what} that it serves")
-    with connection.client() as client:
-        remote = RemoteAsk(client, question)
-        try:
-            yield remote
-        finally:
-            remote.close()
+        run.finish(before)
+    elif live is not None:
+        run.record(live, LiveSettings(drop, mirror), show)
+    else:
+        run.work_through(files, at_once, cluster, workers)
 
 
 def _following(detect_every: int | None, joint_threshold: float, person_threshold: float | None) -> FollowSettings:
@@ -220,11 +148,3 @@ def _following(detect_every: int | None, joint_threshold: float, person_threshol
     if detect_every is not None:
         settings = replace(settings, detect_every=detect_every)
     return settings if person_threshold is None else replace(settings, keep=person_threshold)
-
-
-def fitted(settings: FollowSettings, facts: Facts, detect_every: int | None) -> FollowSettings:
-    """The settings that suit those who answer, where nothing else was said."""
-    settings = replace(settings, keep=facts.keep)
-    if facts.everybody:
-        return settings
-    return replace(settings, search_every=SEARCH_ONE, detect_every=detect_every or NEVER)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 
-from poseglass.cli import FAILED, complain, explain
+from poseglass.cli import FAILED, complain, explain, naming
 from poseglass.commands.console import print_table, stdout
-from poseglass.commands.predict import JsonList
-from poseglass.errors import PoseglassError
+from poseglass.commands.documents import JsonList, error_json
 from poseglass.video.finish import loss_lines
 from poseglass.video.job import Outcome
 
@@ -42,7 +42,9 @@ def conclude(outcomes: Sequence[Outcome], strict: bool, as_json: bool) -> None:
         typer.Exit: one of them failed.
     """
     if not as_json:
-        rows = [_row(outcome, strict) for outcome in outcomes]
+        known = Counter(outcome.source.name for outcome in outcomes)
+        names = (str(out.source) if known[out.source.name] > 1 else out.source.name for out in outcomes)
+        rows = [_row(name, outcome, strict) for name, outcome in zip(names, outcomes, strict=True)]
         print_table(stdout(), ("video", "frames", "with people", "people", "time", "result"), rows)
     for line in loss_lines(outcome.losses for outcome in outcomes):
         complain(line)
@@ -70,7 +72,7 @@ def complaints(outcome: Outcome) -> list[str]:
             f"{outcome.counts.dropped} of {outcome.counts.selected} frames were dropped, as looking was slower than "
             "the source; --every, a smaller --model or a --server makes room"
         )
-    return [line if str(outcome.source) in line else f"{outcome.source}: {line}" for line in lines]
+    return [naming(outcome.source, line) for line in lines]
 
 
 def to_json(outcome: Outcome, strict: bool) -> dict[str, Any]:
@@ -87,10 +89,8 @@ def to_json(outcome: Outcome, strict: bool) -> dict[str, Any]:
             "files": {kind: str(path) for kind, path in outcome.files.items()},
             "losses": dict(outcome.losses),
         }
-    if isinstance(outcome.error, PoseglassError):
-        value["error"] = outcome.error.to_json()
-    elif outcome.error is not None:
-        value["error"] = {"code": "UNKNOWN", "message": explain(outcome.error)}
+    if outcome.error is not None:
+        value["error"] = error_json(outcome.error)
     return value
 
 
@@ -102,7 +102,7 @@ def _result(outcome: Outcome, strict: bool) -> str:
     return "was done" if outcome.skipped else "done"
 
 
-def _row(outcome: Outcome, strict: bool) -> tuple[str, ...]:
+def _row(name: str, outcome: Outcome, strict: bool) -> tuple[str, ...]:
     counts = outcome.counts
     numbers = ("", "", "") if counts is None else (counts.written, counts.with_people, outcome.people)
-    return outcome.source.name, *map(str, numbers), f"{outcome.seconds:.1f} s", _result(outcome, strict)
+    return name, *map(str, numbers), f"{outcome.seconds:.1f} s", _result(outcome, strict)

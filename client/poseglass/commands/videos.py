@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import glob
-import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
-from poseglass import checks
 from poseglass.commands.files import output_names
+from poseglass.commands.finding import FileKind, expand, find
 from poseglass.errors import InvalidRequest
+from poseglass.video.finish import OVERLAY
+from poseglass.video.folder import VideoFolder, fingerprint
 
-SUFFIXES = (
+_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv"),
     *(".3gp", ".3g2", ".ogv", ".mxf", ".y4m", ".h264", ".h265", ".hevc", ".vob", ".dv", ".nut"),
+)
+
+
+VIDEO = FileKind(
+    "video",
+    _SUFFIXES,
+    instead="; a camera is given by its number, and a pipe as -: poseglass video - ... < {argument}",
 )
 
 
@@ -31,28 +40,35 @@ def find_videos(arguments: Sequence[str]) -> list[Path]:
     Raises:
         InvalidRequest: every argument that names nothing, in one message.
     """
-    found: list[Path] = []
-    wrong: list[str] = []
-    for argument in arguments:
-        try:
-            if argument.startswith("@") and not Path(argument).exists():
-                found += _listed(Path(argument[1:]).expanduser())
-            else:
-                found += _named(argument)
-        except InvalidRequest as error:
-            wrong.append(error.reason)
-    if wrong:
-        raise InvalidRequest("", "; ".join(wrong))
-    once: dict[Path, Path] = {}
-    for path in found:
-        once.setdefault(path.resolve(), path)
-    return list(once.values())
+    return find(arguments, _named)
+
+
+def _named(argument: str) -> list[Path]:
+    """What one argument names."""
+    if argument.startswith("@") and not Path(argument).exists():
+        return _listed(Path(argument[1:]).expanduser())
+    return _found(argument)
+
+
+def _found(argument: str) -> list[Path]:
+    """The videos that a file, a folder or a glob names; overlays only where one is named itself."""
+    found = expand(argument, VIDEO)
+    if found == [Path(argument)]:
+        return found
+    videos = [path for path in found if not _is_overlay(path)]
+    if not videos:
+        raise InvalidRequest("", f"{argument}: names nothing but overlays that `poseglass video` has written")
+    return videos
+
+
+def _is_overlay(path: Path) -> bool:
+    return path.name == f"{path.parent.name}{OVERLAY}" and bool(VideoFolder(path.parent, path).manifest)
 
 
 def _listed(path: Path) -> list[Path]:
     """What a list names."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()  # editors of Windows put a mark before the first line
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise InvalidRequest("", f"@{path}: the list cannot be read ({reason})") from None
@@ -64,7 +80,7 @@ def _listed(path: Path) -> list[Path]:
         if "://" in entry:
             raise InvalidRequest("", f"@{path}, line {number}: a live source stands alone; start a run for each")
         try:
-            found += _named(str(path.parent / Path(entry).expanduser()))
+            found += _found(str(path.parent / Path(entry).expanduser()))
         except InvalidRequest as error:
             raise InvalidRequest("", f"@{path}, line {number}: {error.reason}") from None
     if not found:
@@ -72,58 +88,46 @@ def _listed(path: Path) -> list[Path]:
     return found
 
 
-def _named(argument: str) -> list[Path]:
-    """What one argument names."""
-    path = checks.path(argument)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        inside = sorted(file for file in path.iterdir() if _is_video(file))
-        if not inside:
-            raise InvalidRequest("", f"{argument}: no video in this folder; for subfolders: '{path}/**/*'")
-        return inside
-    if path.exists():
-        raise InvalidRequest(
-            "",
-            f"{argument}: is a device, a pipe or a socket, not a video file; a camera is given by its number, and a "
-            f"pipe as -: poseglass video - ... < {argument}",
-        )
-    if not glob.has_magic(argument):
-        raise InvalidRequest("", f"{argument}: no such file or folder; check the path")
-    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (it takes absolute patterns too)
-    videos = [match for match in matches if _is_video(match)]
-    if not videos:
-        what = "matches no video" if matches else "matches nothing"
-        raise InvalidRequest("", f"{argument}: {what}; check the pattern")
-    return videos
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
 def folder_names(files: Sequence[Path], out: Path) -> dict[Path, str]:
     """A folder in `out` for each file; one that was begun there before keeps its own, whoever has joined it since.
+
+    A file that lies elsewhere now keeps it too, unless it was renamed: where a file has its name, and the one that the
+    folder is of is no longer there, they are the same if their content is.
 
     Args:
         files: the videos.
         out: the folder around them all; it need not exist.
     """
-    owners = {_owner(folder): folder.name for folder in sorted(out.glob("*")) if folder.is_dir()}
-    names = {file: owners[str(file.resolve())] for file in files if str(file.resolve()) in owners}
-    taken = {name.casefold() for name in owners.values()}
-    for file, name in output_names([file for file in files if file not in names]).items():
-        free, number = name, 2
-        while free.casefold() in taken:
-            free, number = f"{name}-{number}", number + 1
-        names[file] = free
-        taken.add(free.casefold())
+    folders = [VideoFolder(path, path) for path in sorted(out.glob("*")) if path.is_dir()]
+    owners = {folder.manifest.get("source", str(folder.path)): folder.name for folder in folders}
+    names = {file: owners[real] for file in files if (real := os.path.realpath(file)) in owners}
+    left = {
+        folder.name.casefold(): folder
+        for folder in folders
+        if folder.name not in names.values() and not os.path.lexists(folder.manifest.get("source", folder.path))
+    }
+    taken = {folder.name.casefold() for folder in folders}
+    for file, wanted in output_names([file for file in files if file not in names]).items():
+        for name in _numbered(wanted if wanted.strip(".") else file.name):  # not "..", which is a folder already
+            key = name.casefold()
+            if key not in taken or (key in left and _is_of(left[key], file)):
+                names[file] = name
+                taken.add(key)
+                left.pop(key, None)
+                break
     return {file: names[file] for file in files}
 
 
-def _owner(folder: Path) -> str:
-    """Of which video a folder is; the folder itself where it is of none."""
+def _numbered(name: str) -> Iterator[str]:
+    """A name, and what to take instead where it is taken."""
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
+
+
+def _is_of(folder: VideoFolder, file: Path) -> bool:
+    """Whether a folder is of a video with the same content."""
+    known = folder.manifest["of"]["input"]
     try:
-        return str(json.loads((folder / "manifest.json").read_text("utf-8"))["source"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return str(folder)
+        return bool(known.get("bytes") == file.stat().st_size and known == fingerprint(file))
+    except (OSError, InvalidRequest):
+        return False

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-TOLERANCE_SECONDS = 1.0
-"""How much shorter than promised a stream may be, where the container states no number of frames."""
+TOLERANCE_FRAMES, TOLERANCE_SECONDS = 2.0, 1.0
+"""How much shorter than promised a stream may be, where the container states no number of frames: that many of its mean
+periods, which leaves room for a last frame that lasts longer, and never more than that many seconds."""
 
 
 @dataclass
@@ -83,4 +84,10 @@ class Counts:
         return 0.0 if self.first_time is None or self.last_time is None else self.last_time - self.first_time
 
     def _too_short(self) -> bool:
-        return self.promised_seconds is not None and self.reached < self.promised_seconds - TOLERANCE_SECONDS
+        if self.promised_seconds is None:
+            return False
+        tolerance = TOLERANCE_SECONDS
+        if self.decoded > 1:
+            # One period more, for which the last frame is shown.
+            tolerance = min(tolerance, (TOLERANCE_FRAMES + 1) * self.reached / (self.decoded - 1))
+        return self.reached < self.promised_seconds - tolerance

@@ -18,6 +18,9 @@ from poseglass.video.tracking import track
 
 DEFAULT_FORMAT = "parquet"
 
+OVERLAY = "-overlay.mp4"
+"""What the name of an overlay ends in, after that of its folder."""
+
 
 @dataclass(frozen=True)
 class Finishing:
@@ -69,52 +72,57 @@ def second_pass(table: PoseTable, finishing: Finishing) -> PoseTable:
     return smooth(table, FILTERS[finishing.smoothing]()) if finishing.smoothing else table
 
 
+def result_files(folder: Path, name: str, finishing: Finishing) -> dict[str, Path]:
+    """Kind of file -> where it is, of all files that `write_results` writes.
+
+    Args:
+        folder: to write into.
+        name: of the files, without suffix.
+        finishing: which files.
+    """
+    files = {kind: folder / f"{name}{formats.FORMATS[kind].suffix}" for kind in finishing.formats}
+    if "csv" in files:
+        files["csv_header"] = header_path(files["csv"])
+    if finishing.overlay:
+        files["overlay"] = folder / f"{name}{OVERLAY}"
+    if finishing.report:
+        files["report"] = folder / f"{name}.html"
+    return files
+
+
 def write_results(
     table: PoseTable,
-    folder: Path,
-    name: str,
+    files: Mapping[str, Path],
     finishing: Finishing,
     source: Path,
     heatmaps: Ask | None = None,
     stop: threading.Event | None = None,
-) -> dict[str, Path]:
+) -> None:
     """Write the files that were asked for, each whole or not at all.
 
     Args:
         table: after the second pass.
-        folder: to write into.
-        name: of the files, without suffix.
+        files: where, as `result_files` gives them.
         finishing: which files.
         source: the video.
         heatmaps: gives poses with heatmaps for the boxes of a frame's rows, where the overlay shows them.
         stop: set from another thread: give up at the next frame.
 
-    Returns:
-        Kind of file -> where it is.
-
     Raises:
         Cancelled: `stop` was set.
         PoseglassError, OSError: one cannot be written.
     """
-    written: dict[str, Path] = {}
     for kind in finishing.formats:
-        path = folder / f"{name}{formats.FORMATS[kind].suffix}"
-        formats.write(table, path, kind)
-        written[kind] = path
-        if kind == "csv":
-            written["csv_header"] = header_path(path)
+        formats.write(table, files[kind], kind)
     if finishing.overlay:
         from poseglass.video.overlay import write_overlay
 
-        written["overlay"] = folder / f"{name}-overlay.mp4"
         layer = heatmaps if finishing.heatmaps else None
-        write_overlay(table, source, written["overlay"], heatmaps=layer, stop=stop)
+        write_overlay(table, source, files["overlay"], heatmaps=layer, stop=stop)
     if finishing.report:
         from poseglass.video.report import write_report
 
-        written["report"] = folder / f"{name}.html"
-        write_report(table, written["report"], source)
-    return written
+        write_report(table, files["report"], source)
 
 
 def losses(table: PoseTable, finishing: Finishing) -> dict[str, list[str]]:

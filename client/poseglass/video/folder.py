@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from poseglass_core.files import write_whole
 FORMAT = "poseglass.video/1"
 
 LOCK = ".poseglass.lock"
+
+SURPRISE = "error.txt"
+"""What is left of an error that nobody foresaw."""
 
 SAMPLES, SAMPLE = 32, 1 << 16
 """Pieces of a file that are hashed, evenly spread, and their size in bytes: a night's recordings cannot be read twice
@@ -136,21 +139,36 @@ class VideoFolder:
         """
         of = json.loads(json.dumps(of))
         self._tidy()
+        before, source = self.manifest.get("source"), str(self.source.resolve())
         if self.manifest.get("of") == of:
+            if before != source:  # it was moved
+                self.note(source=source)
             return True
-        before = self.manifest.get("source")
-        if before is not None and before != str(self.source.resolve()) and self.manifest["of"]["input"] != of["input"]:
+        if before is not None and before != source and self.manifest["of"]["input"] != of["input"]:
             raise FailedPrecondition(
                 f"{self.path}: holds the results of another video, {before}; choose another --out, or remove it"
             )
-        for name, *_ in (self.manifest.get("finished") or {}).get("files", {}).values():
+        for name in self.manifest.get("written", ()):
             _remove(self.path / name)  # results of what is no more must not be taken for new ones
         # Then the manifest: without it, segments of another kind count as nothing.
         self.manifest = {}
         (self.path / "manifest.json").unlink(missing_ok=True)
         self.segments.clear()
-        self.note(format=FORMAT, source=str(self.source.resolve()), of=of)
+        self.note(format=FORMAT, source=source, of=of)
         return False
+
+    def will_write(self, files: Iterable[Path]) -> None:
+        """Note results before they are written, for whoever has to remove them when they hold no longer.
+
+        Args:
+            files: in this folder.
+
+        Raises:
+            OSError: the manifest cannot be written.
+        """
+        written = self.manifest.get("written", [])
+        if names := sorted({*written, *(file.name for file in files)}):
+            self.note(written=names)
 
     def note(self, **values: Any) -> None:
         """Add to the manifest, which is replaced whole.
@@ -163,7 +181,11 @@ class VideoFolder:
         write_whole(self.path / "manifest.json", json.dumps(self.manifest, indent=1).encode())
 
     def _tidy(self) -> None:
-        """Remove what a run that was killed had not finished writing; the lock says that nobody writes now."""
+        """Remove what a run that was killed had not finished writing, and what it left for a report of an error.
+
+        The lock says that nobody writes now.
+        """
+        _remove(self.path / SURPRISE)
         for inside in (self.path, self.segments.path):
             for left in inside.glob(".*.tmp*"):
                 _remove(left)

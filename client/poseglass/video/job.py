@@ -25,8 +25,8 @@ from poseglass.errors import (
 )
 from poseglass.video.asking import Asker, Facts
 from poseglass.video.counts import Counts
-from poseglass.video.finish import Finishing, losses, second_pass, write_results
-from poseglass.video.folder import DiskFull, VideoFolder, extent, fingerprint, room
+from poseglass.video.finish import Finishing, losses, result_files, second_pass, write_results
+from poseglass.video.folder import SURPRISE, DiskFull, VideoFolder, extent, fingerprint, room
 from poseglass.video.following import LAG, Ask, FollowSettings
 from poseglass.video.livesource import LiveSource
 from poseglass.video.pipeline import Machine, run_segments
@@ -262,7 +262,9 @@ def complete(
         counts.with_people = int((table.person == 0).sum())
         table = second_pass(table.with_header(**_header(folder, counts)), finishing)
         lost = losses(table, finishing)
-        files = write_results(table, folder.path, folder.name, finishing, folder.source, heatmaps, stop)
+        files = result_files(folder.path, folder.name, finishing)
+        folder.will_write(files.values())
+        write_results(table, files, finishing, folder.source, heatmaps, stop)
         people = 0 if table.track is None else int(table.track.max(initial=-1)) + 1
         folder.note(
             counts=counts.to_json(),
@@ -365,7 +367,7 @@ def _joined(folder: VideoFolder, machine: Machine) -> PoseTable | None:
 
 def unexpected(error: Exception, folder: Path) -> PoseglassError:
     """An error that nobody foresaw, with its place left where it can be reported from."""
-    place = folder / "error.txt"
+    place = folder / SURPRISE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place.write_text("".join(traceback.format_exception(error)), "utf-8")

@@ -91,7 +91,8 @@ def ray_package() -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"spreading work over machines ({error.name})", "ray") from None
     for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):  # the other one writes Ray's own log
+        # Its other handler writes Ray's own log; and whoever else listens there is not ours to make quiet.
+        if isinstance(handler, logging.StreamHandler) and type(handler).__module__.partition(".")[0] == "ray":
             handler.setLevel(logging.CRITICAL)
     return ray
 

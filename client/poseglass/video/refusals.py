@@ -8,11 +8,15 @@ from poseglass.errors import InvalidRequest
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file with something in it.
+    """Refuse what is no file with something in it, or has a name that FFmpeg does not take.
 
     Raises:
         InvalidRequest: naming the file.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("", f"{path}: its name is not UTF-8, and FFmpeg takes no other; rename it") from None
     try:
         if not path.is_file():
             what = "is no video file" if path.exists() else "no such file"

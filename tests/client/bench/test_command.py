@@ -246,6 +246,8 @@ def test_every_request_carries_the_token(server, monkeypatch, load):
         (["--rate", "1", "--boxes", "-1"], "--boxes"),
         (["--rate", "1", "--seed", "-1"], "--seed"),
         (["--rate", "1", "--locate", "here"], "auto, whole or detect"),
+        (["--rate", "1", "--locate", "whole"], "--locate: is about people who are looked for"),
+        (["--rate", "1", "--detector", "finder"], "add --boxes 0"),
         (["--rate", "1", "--heatmaps", "float8"], "--heatmaps"),
         (["--rate", "1", "--version", "-1"], "--version"),
         (["--rate", "1", "--plot", "plot.pdf"], ".svg or .png"),

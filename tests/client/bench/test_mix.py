@@ -9,7 +9,7 @@ import pytest
 from poseglass.bench import messages as messages_module
 from poseglass.bench.messages import boxes_in, build
 from poseglass.bench.mix import kinds_of
-from poseglass.commands.files import find_pictures
+from poseglass.commands.finding import find_pictures
 from poseglass.errors import InvalidRequest, MessageTooLarge
 from poseglass_proto.v1 import pose_pb2 as pb
 

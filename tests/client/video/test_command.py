@@ -17,7 +17,7 @@ from poseglass import cli
 from poseglass.commands.videos import find_videos, folder_names
 from poseglass.errors import InvalidRequest
 from poseglass.video import formats
-from poseglass.video.folder import locked
+from poseglass.video.folder import FORMAT, fingerprint, locked
 from poseglass.video.reading import VideoReader
 
 
@@ -164,12 +164,76 @@ def test_which_videos_are_meant(clips, tmp_path):
         find_videos([str(tmp_path)])
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(clips):
+    (clips / "list.txt").write_text("a.mkv\nb.avi\n", "utf-8-sig")
+    assert [path.name for path in find_videos([f"@{clips / 'list.txt'}"])] == ["a.mkv", "b.avi"]
+
+
+@pytest.mark.parametrize("target", ["absent.mkv", "lost.mkv"])  # the latter is the link itself
+def test_a_link_to_nothing_fails_by_name(server, clips, tmp_path, target):
+    (clips / "lost.mkv").symlink_to(target)
+    result = run(clips, "--out", tmp_path / "out", "--server", server.address, expect=1)
+    assert "lost.mkv: cannot be read" in result.stderr
+    assert "1 of 3 videos failed" in result.stderr
+
+
+def test_overlays_are_no_videos_unless_named(server, clips):
+    run(clips / "a.mkv", "--out", clips / "poses", "--overlay", "--server", server.address)
+    overlay = clips / "poses" / "a" / "a-overlay.mp4"
+    assert overlay.is_file()
+    assert [path.name for path in find_videos([f"{clips}/**/*"])] == ["a.mkv", "b.avi"]
+    assert find_videos([str(overlay)]) == [overlay]
+    with pytest.raises(InvalidRequest, match="nothing but overlays"):
+        find_videos([str(overlay.parent)])
+
+
+def test_videos_of_the_same_name_are_told_apart(server, blobs, tmp_path):
+    paths = [tmp_path / name / "v.mkv" for name in ("x", "y")]
+    for path in paths:
+        path.parent.mkdir()
+        blobs.write_video(path, blobs.walk(2))
+    text = run(*paths, "--out", tmp_path / "out", "--server", server.address).stdout.replace("\n", "")
+    assert all(str(path.parent.name) + "/v" in "".join(text.split()) for path in paths)
+
+
+@pytest.mark.parametrize("options", [["--ray"], ["--ray", "--json"], ["--ray", "local"], ["--ray="]])
+def test_ray_may_stand_without_an_address(tmp_path, options):
+    for arguments in (["-", *options], [*options, "-"]):
+        assert "--ray: is for files" in run("--out", tmp_path, *arguments, expect=2).stderr
+
+
+def begun(folder, source, content):
+    """A folder in which somebody has begun a video with that content."""
+    folder.mkdir(parents=True)
+    manifest = {"format": FORMAT, "source": str(source.resolve()), "of": {"input": content}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_video_keeps_its_folder_wherever_it_is_moved(tmp_path):
+    out, old, new = tmp_path / "out", tmp_path / "x" / "v.mp4", tmp_path / "y" / "v.mp4"
+    for path, content in ((old, b"the same"), (new, b"the same")):
+        path.parent.mkdir()
+        path.write_bytes(content)
+    begun(out / "v", old, fingerprint(old))
+    assert folder_names([new], out) == {new: "v-2"}  # a copy
+    old.unlink()
+    assert folder_names([new], out) == {new: "v"}
+    new.write_bytes(b"another")
+    assert folder_names([new], out) == {new: "v-2"}
+
+
+@pytest.mark.parametrize("name", ["..mp4", "...mp4"])
+def test_a_name_of_dots_does_not_lead_out_of_the_folder(tmp_path, name):
+    assert folder_names([tmp_path / name], tmp_path / "out") == {tmp_path / name: name}
+
+
 def test_a_video_keeps_its_folder_whoever_joins_it(tmp_path):
     out = tmp_path / "out"
     one, other = tmp_path / "x" / "v.mp4", tmp_path / "y" / "v.mp4"
     assert folder_names([one], out) == {one: "v"}
-    (out / "v").mkdir(parents=True)
-    (out / "v" / "manifest.json").write_text(json.dumps({"source": str(one.resolve())}))
+    one.parent.mkdir()
+    one.touch()
+    begun(out / "v", one, {})
     assert folder_names([other], out) == {other: "v-2"}
     assert folder_names([other, one], out) == {other: "v-2", one: "v"}
     assert folder_names([one, other], tmp_path / "new") == {one: "x-v", other: "y-v"}

@@ -18,7 +18,7 @@ pytest.importorskip("h5py")
 from poseglass.video import folder as folder_module
 from poseglass.video import formats
 from poseglass.video import segments as segments_module
-from poseglass.video.finish import Finishing, write_results
+from poseglass.video.finish import Finishing, result_files, write_results
 from poseglass.video.folder import DiskFull, room
 from poseglass.video.following import FollowSettings
 from poseglass.video.job import JobSettings, run_job
@@ -112,12 +112,12 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_a_result_that_does_not_fit_leaves_the_one_before(walk, tmp_path, kind, share):
     path, whole = walk
     table = formats.read(whole / "walk.parquet")
-    write_results(table.select(table.frame < 4), tmp_path, "walk", KINDS[kind], path)
+    write_results(table.select(table.frame < 4), result_files(tmp_path, "walk", KINDS[kind]), KINDS[kind], path)
     before = contents(tmp_path)
-    write_results(table, whole.parent, "walk", KINDS[kind], path)
+    write_results(table, result_files(whole.parent, "walk", KINDS[kind]), KINDS[kind], path)
     largest = max(len(contents(whole.parent)[name]) for name in before)
     with pytest.raises(DiskFull, match="may not grow"), files_of_at_most(int(share * largest)), room(tmp_path):
-        write_results(table, tmp_path, "walk", KINDS[kind], path)
+        write_results(table, result_files(tmp_path, "walk", KINDS[kind]), KINDS[kind], path)
     assert contents(tmp_path) == before
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +107,19 @@ def test_the_parquet_file_documents_itself(tmp_path):
     frame = pd.read_parquet(path)
     assert len(frame) == len(FULL)
     assert frame["neck_x"].isna().sum() == 3  # nobody in one frame, and no neck of two people in another
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted as Linux tells them")
+def test_reading_parquet_leaves_no_workers_that_could_outlive_the_interpreter(tmp_path):
+    formats.write(FULL, tmp_path / "walk.parquet")
+    code = (
+        "import os, sys, poseglass, pyarrow.parquet\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        "before = threads(); poseglass.load(sys.argv[1]); print(threads() - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "walk.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 1  # Arrow's allocator may have one
 
 
 def test_csv_is_tidy_for_anybody(tmp_path):

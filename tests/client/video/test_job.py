@@ -134,6 +134,33 @@ def test_what_has_changed_is_done_anew(blobs, tmp_path, change):
     assert rows(out).frame_count == {"input": 12, "selection": 13, "model": 25}[change]
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_result_of_what_has_changed_is_left(blobs, tmp_path, monkeypatch, killed):
+    """Also of formats that were asked for in an earlier run, or are of a run that was cut off while it wrote them."""
+    path = blobs.write_video(tmp_path / "walk.mkv", blobs.walk(25))
+    out = tmp_path / "out"
+    job(blobs, out, {path: "walk"}, settings(Finishing(("csv", "openpose"), report=True)))
+    if killed:
+        monkeypatch.setattr("poseglass.video.job.extent", lambda path: 1 / 0)  # before the last word about them
+    outcomes, _ = job(blobs, out, {path: "walk"}, settings(Finishing(("jsonl",))))
+    assert (outcomes["walk.mkv"].error is not None) == killed
+    monkeypatch.undo()
+    assert {file.name for file in (out / "walk").iterdir()} >= {"walk.csv", "walk.openpose", "walk.html", "walk.jsonl"}
+    job(blobs, out, {path: "walk"}, settings(every=2))
+    assert {file.name for file in (out / "walk").iterdir()} == {"manifest.json", "segments", "walk.parquet"}
+
+
+def test_a_video_that_was_moved_is_not_done_again(blobs, tmp_path):
+    path = blobs.write_video(tmp_path / "walk.mkv", blobs.walk(12))
+    job(blobs, tmp_path / "out", {path: "walk"})
+    (tmp_path / "elsewhere").mkdir()
+    moved = path.rename(tmp_path / "elsewhere" / "walk.mkv")
+    outcomes, ask = job(blobs, tmp_path / "out", {moved: "walk"})
+    assert outcomes["walk.mkv"].skipped
+    assert ask.asked == []
+    assert VideoFolder(tmp_path / "out" / "walk", moved).manifest["source"] == str(moved)
+
+
 def test_another_video_does_not_replace_what_is_there(blobs, walk, tmp_path):
     path, whole = walk
     other = blobs.write_video(tmp_path / "walk.mkv", blobs.walk(3))
@@ -149,7 +176,7 @@ def test_workers_change_nothing(blobs, walk, tmp_path):
     videos = {path: "walk", **{video: video.stem for video in more}}
     job(blobs, tmp_path / "one", videos)
     outcomes, _ = job(blobs, tmp_path / "three", videos, workers=3)
-    assert len(outcomes) == 4
+    assert {name: outcome.error for name, outcome in outcomes.items()} == dict.fromkeys(v.name for v in videos)
     assert rows(tmp_path / "three").equals(rows(whole))
     for video in more:
         assert rows(tmp_path / "one", video.stem).equals(rows(tmp_path / "three", video.stem), header=True)

@@ -94,6 +94,37 @@ def test_times_are_kept_and_somebody_is_drawn(tmp_path):
     assert [file.name for file in tmp_path.iterdir() if "tmp" in file.name] == []
 
 
+def test_the_same_rows_make_the_same_bytes(blobs, tmp_path):
+    source = blobs.write_video(tmp_path / "walk.mkv", blobs.walk(55, people=2))
+    ask = blobs.BlobAsk()
+    with VideoReader(source) as reader:
+        rows = [(frame.index, frame.time, ask(frame.image(), ())) for frame in reader]
+    table = track(PoseTable.from_frames(LSP, rows))
+    written = set()
+    for _ in range(25):
+        write_overlay(table, source, tmp_path / "out.mp4")
+        written.add((tmp_path / "out.mp4").read_bytes())
+    assert len(written) == 1
+
+
+def test_an_ffmpeg_without_h264_writes_mpeg4(tmp_path, monkeypatch):
+    source = record(tmp_path / "walk.mp4", UNEVEN)
+    table = poses_for(source)
+    known = av.codec.Codec
+
+    def lacking(name, mode="r"):
+        if name == "libx264":
+            raise av.codec.codec.UnknownCodecError(name)
+        return known(name, mode)
+
+    monkeypatch.setattr(av.codec, "Codec", lacking)
+    write_overlay(table, source, tmp_path / "out.mp4")
+    monkeypatch.undo()
+    with VideoReader(tmp_path / "out.mp4") as reader:
+        assert reader.facts["codec"] == "mpeg4"
+    assert times_of(tmp_path / "out.mp4") == pytest.approx(UNEVEN, abs=1e-4)
+
+
 @pytest.mark.parametrize(("container", "sound", "expected"), [("mp4", "aac", "aac"), ("mkv", "pcm_s16le", "pcm_s16le")])
 def test_sound_is_copied(tmp_path, container, sound, expected):
     source = record(tmp_path / f"walk.{container}", UNEVEN, sound=sound)

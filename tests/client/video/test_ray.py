@@ -24,7 +24,7 @@ from poseglass.video.finish import Finishing
 from poseglass.video.folder import locked
 from poseglass.video.following import FollowSettings
 from poseglass.video.job import JobSettings, run_job
-from poseglass.video.raycluster import joined
+from poseglass.video.raycluster import joined, ray_package
 from poseglass.video.rayjob import run_ray_job
 from poseglass.video.reading import Selection
 from poseglass.video.segments import SegmentClock
@@ -159,6 +159,18 @@ def test_a_server_that_is_gone_ends_the_job_which_goes_on_without_ray(blobs, vid
     alone(blobs, videos, tmp_path / "out")
     for name, table in unbroken.items():
         assert rows(tmp_path / "out", name).equals(table, header=True)
+
+
+def test_only_its_own_log_is_made_quiet():
+    logger, own = logging.getLogger("ray.data"), logging.StreamHandler()
+    logger.addHandler(own)
+    try:
+        ray_package()
+        assert own.level == logging.NOTSET
+        levels = [handler.level for handler in logger.handlers if type(handler).__name__ == "PlainRayHandler"]
+        assert levels == [logging.CRITICAL]
+    finally:
+        logger.removeHandler(own)
 
 
 def test_the_command(server, videos, tmp_path):

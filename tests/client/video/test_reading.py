@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ av = pytest.importorskip("av")
 
 from poseglass.errors import InvalidRequest  # noqa: E402
 from poseglass.video.clock import Clock  # noqa: E402
+from poseglass.video.counts import Counts  # noqa: E402
 from poseglass.video.orientation import upright  # noqa: E402
 from poseglass.video.reading import Selection, VideoReader  # noqa: E402
 
@@ -143,6 +146,31 @@ def test_a_file_cut_in_half_is_read_up_to_the_break(blobs, tmp_path, suffix, opt
     assert all((a[2] == b[2]).all() and a[:2] == b[:2] for a, b in zip(half[:sound], whole[:sound], strict=True))
     if suffix != ".ts":  # which promises nothing
         assert counts.disagreements()
+
+
+@pytest.mark.parametrize(("frames", "missing"), [(40, False), (39, False), (37, True), (20, True)])
+def test_a_second_that_is_missing_is_found_out_where_only_seconds_are_promised(frames, missing):
+    counts = Counts(promised_seconds=1.6, decoded=frames, first_time=0.5, last_time=0.5 + (frames - 1) / 25, ended=True)
+    counts.selected = counts.written = frames
+    assert bool(counts.disagreements()) == missing
+
+
+def test_a_file_of_which_the_end_is_missing_is_found_out(blobs, tmp_path):
+    path = blobs.write_video(tmp_path / "cut.mkv", blobs.walk(20), rate=25)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 2 // 3)
+    frames, counts = read(path)
+    assert len(frames) < 18
+    counts.selected = counts.written = len(frames)
+    (line,) = counts.disagreements()
+    assert "the container promises 0.8 s" in line
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/walk\xff.mkv"))
+    path.write_bytes(b"video")
+    with pytest.raises(InvalidRequest, match="its name is not UTF-8"):
+        VideoReader(path)
 
 
 def test_an_index_that_is_missing_is_named(blobs, tmp_path):

@@ -45,7 +45,8 @@ def read(path: Path) -> PoseTable:
     """Read the file; one of other origin too, if its columns are named as ours."""
     parquet = package("pyarrow.parquet", "reading Parquet")
     with path.open("rb") as file:  # pyarrow would take a path for a data set, and its folders' names for columns
-        found = parquet.read_table(file)
+        # Without threads, as Arrow's may outlive the interpreter and abort it when it ends (apache/arrow#34314).
+        found = parquet.ParquetFile(file, pre_buffer=False).read(use_threads=False)
     about = (found.schema.metadata or {}).get(KEY)
     columns = {name: found[name].to_numpy() for name in found.column_names}
     return from_columns(columns, None if about is None else parse_about(about))

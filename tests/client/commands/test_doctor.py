@@ -8,15 +8,6 @@ import sys
 from importlib.metadata import version
 
 import pytest
-from typer.testing import CliRunner
-
-from poseglass import cli
-
-
-def run(*arguments, expect=0):
-    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
-    assert result.exit_code == expect, (result.stdout, result.stderr, result.exception)
-    return result
 
 
 @pytest.fixture
@@ -31,7 +22,7 @@ def checks(result):
     return {check["name"]: check for check in json.loads(result.stdout)["checks"]}
 
 
-def test_doctor_finds_nothing_broken(healthy_models):
+def test_doctor_finds_nothing_broken(run, healthy_models):
     found = checks(run("doctor", "--json"))
     assert found["model tiny"]["state"] == "ok"
     assert "threads, from" in found["compute"]["detail"]
@@ -39,7 +30,7 @@ def test_doctor_finds_nothing_broken(healthy_models):
     assert "nothing broken" in run("doctor").stdout
 
 
-def test_doctor_looks_at_the_shipped_detector(healthy_models, tiny_detector_path, monkeypatch):
+def test_doctor_looks_at_the_shipped_detector(run, healthy_models, tiny_detector_path, monkeypatch):
     found = checks(run("doctor", "--json"))
     assert found["shipped detector"]["state"] == "absent"
     (healthy_models / "person.onnx").write_bytes(tiny_detector_path.read_bytes())
@@ -51,7 +42,7 @@ def test_doctor_looks_at_the_shipped_detector(healthy_models, tiny_detector_path
     assert checks(run("doctor", "--json", expect=1))["detector person"]["state"] == "broken"
 
 
-def test_doctor_says_how_to_mend_what_is_broken(healthy_models, monkeypatch):
+def test_doctor_says_how_to_mend_what_is_broken(run, healthy_models, monkeypatch):
     from poseglass.commands import doctor
 
     def import_module(name):

@@ -52,7 +52,7 @@ class Slot:
         return self.answer
 
 
-class Pipeline:
+class StreamState:
     """The state of one stream.
 
     Args:

@@ -9,8 +9,8 @@ from google.rpc import code_pb2, status_pb2
 
 from poseglass import DeadlineExceeded, MessageTooLarge, Overloaded, PoseglassError, ServerError, Unavailable
 from poseglass.exchange import Exchange
-from poseglass.pipeline import SETTLED, STREAM_GRACE, Pipeline
 from poseglass.retrying import Attempts
+from poseglass.stream_state import SETTLED, STREAM_GRACE, StreamState
 from poseglass_proto.v1 import pose_pb2 as pb
 
 
@@ -23,41 +23,41 @@ class Driver:
         monkeypatch.setattr(
             self.exchange, "attempts", lambda deadline: Attempts(retries, deadline, lambda: self.now, lambda: 0.0)
         )
-        self.pipeline = Pipeline(self.exchange, seconds, in_flight, lambda: self.now)
-        self.call = self.pipeline.begin()
+        self.state = StreamState(self.exchange, seconds, in_flight, lambda: self.now)
+        self.call = self.state.begin()
         self.timeouts: list[int] = []
 
     def read(self, *names: str) -> None:
         for name in names:
-            self.pipeline.add(pb.PredictRequest(request_id=name, timeout_ms=30_000))
+            self.state.add(pb.PredictRequest(request_id=name, timeout_ms=30_000))
 
     def send(self) -> str:
         """Ids of all that is due now."""
         sent = ""
-        while self.pipeline.due(self.call) == 0:
-            request = self.pipeline.take()
+        while self.state.due(self.call) == 0:
+            request = self.state.take()
             self.timeouts.append(request.timeout_ms)
             sent += request.request_id
         return sent
 
     def answer(self, names: str, error: status_pb2.Status | None = None) -> None:
         for name in names:
-            self.pipeline.received(pb.PredictResponse(request_id=name, error=error))
+            self.state.received(pb.PredictResponse(request_id=name, error=error))
 
     def broken(self, error: PoseglassError) -> float | None:
-        pause = self.pipeline.broken(error)
+        pause = self.state.broken(error)
         if pause is not None:
             self.now += pause
-            self.call = self.pipeline.begin()
+            self.call = self.state.begin()
         return pause
 
     def given_out(self) -> list[str]:
         """Ids of the answers that are ready, or the class of the error."""
         given = []
-        while (slot := self.pipeline.head()) is not None:
+        while (slot := self.state.head()) is not None:
             answer = slot.answer
             given.append(answer.request_id if isinstance(answer, pb.PredictResponse) else type(slot.error()).__name__)
-            self.pipeline.done()
+            self.state.done()
         return given
 
 
@@ -78,14 +78,14 @@ AWAY = Unavailable("away")
 def test_no_more_is_read_than_may_be_in_flight(monkeypatch):
     driver = Driver(monkeypatch, in_flight=2)
     driver.read("a")
-    assert not driver.pipeline.full
+    assert not driver.state.full
     driver.read("b")
-    assert driver.pipeline.full
+    assert driver.state.full
     driver.send()
     driver.answer("a")
-    assert driver.pipeline.full  # it has not been dealt with
+    assert driver.state.full  # it has not been dealt with
     assert driver.given_out() == ["a"]
-    assert not driver.pipeline.full
+    assert not driver.state.full
 
 
 def test_what_the_server_has_no_time_for_is_sent_again_and_the_order_is_kept(driver, full):
@@ -96,7 +96,7 @@ def test_what_the_server_has_no_time_for_is_sent_again_and_the_order_is_kept(dri
     driver.answer("cd")
     driver.read("e")
     assert driver.given_out() == ["a"]  # c and d are there, and wait for b
-    assert driver.pipeline.due(driver.call) == 0.5  # and e waits too: the server is busy
+    assert driver.state.due(driver.call) == 0.5  # and e waits too: the server is busy
     driver.now += 0.5
     assert driver.send() == "be"
     assert driver.timeouts == [30_000] * 4 + [29_500, 30_000]
@@ -111,7 +111,7 @@ def test_a_picture_that_is_refused_too_often_gets_the_error(monkeypatch, full):
         driver.send()
         driver.answer("a", full(0.25))
         driver.now += 0.25
-    slot = driver.pipeline.head()
+    slot = driver.state.head()
     assert isinstance(slot.answer, Overloaded)
     assert "asked 2 times" in str(slot.answer)
 
@@ -122,7 +122,7 @@ def test_what_a_broken_call_left_unanswered_goes_into_the_next(driver):
     driver.answer("a")
     old = driver.call
     assert driver.broken(AWAY) == 0
-    assert driver.pipeline.due(old) is None
+    assert driver.state.due(old) is None
     driver.read("d")
     assert driver.send() == "bcd"
     driver.answer("bcd")
@@ -141,7 +141,7 @@ def test_only_breaks_without_an_answer_in_between_are_counted(monkeypatch):
         assert driver.broken(AWAY) is not None
         driver.send()
     assert driver.broken(Unavailable("away at last")) is None
-    assert driver.pipeline.over
+    assert driver.state.over
 
 
 def test_a_stream_that_cannot_be_mended_raises_after_the_answers_before(monkeypatch):
@@ -150,11 +150,11 @@ def test_a_stream_that_cannot_be_mended_raises_after_the_answers_before(monkeypa
     driver.send()
     driver.answer("a")
     assert driver.broken(AWAY) is None
-    slot = driver.pipeline.head()
+    slot = driver.state.head()
     assert slot.answer.request_id == "a"
-    driver.pipeline.done()
+    driver.state.done()
     with pytest.raises(Unavailable):
-        driver.pipeline.head()
+        driver.state.head()
 
 
 def test_a_call_that_lasted_has_worked_though_nothing_was_sent(monkeypatch):
@@ -172,12 +172,12 @@ def test_a_picture_whose_time_is_over_before_it_can_be_sent_again_fails_alone(dr
     driver.read(*"b")
     driver.send()
     driver.broken(AWAY)
-    assert driver.pipeline.patience() == pytest.approx(1)
+    assert driver.state.patience() == pytest.approx(1)
     driver.now += 1
-    slot = driver.pipeline.head()
+    slot = driver.state.head()
     assert isinstance(slot.answer, DeadlineExceeded)
     assert "away" in str(slot.answer)
-    driver.pipeline.done()
+    driver.state.done()
     assert driver.send() == "b"
     assert driver.timeouts[-1] == 29_000
 
@@ -187,7 +187,7 @@ def test_a_message_over_the_limit_is_found_by_sending_one_at_a_time(driver):
     driver.send()
     assert driver.broken(MessageTooLarge("too large")) == 0
     assert driver.send() == "a"
-    assert driver.pipeline.due(driver.call) == math.inf
+    assert driver.state.due(driver.call) == math.inf
     driver.answer("a")
     assert driver.send() == "b"
     assert driver.broken(MessageTooLarge("too large")) == 0
@@ -200,38 +200,38 @@ def test_a_message_over_the_limit_is_found_by_sending_one_at_a_time(driver):
 def test_patience_begins_with_the_first_time_a_picture_is_sent(driver):
     driver.read("a")
     driver.now += 100
-    assert driver.pipeline.patience() == math.inf
+    assert driver.state.patience() == math.inf
     driver.send()
     driver.now += 10
-    assert driver.pipeline.patience() == 20 + STREAM_GRACE
-    assert "30 s" in str(driver.pipeline.silent())
+    assert driver.state.patience() == 20 + STREAM_GRACE
+    assert "30 s" in str(driver.state.silent())
 
 
 def test_errors_say_which_picture_they_are_of(driver):
     driver.read("a")
-    driver.pipeline.add(ServerError("cannot be made"))
+    driver.state.add(ServerError("cannot be made"))
     driver.send()
     driver.answer("a")
-    driver.pipeline.done()
-    assert driver.pipeline.head().error().index == 1
+    driver.state.done()
+    assert driver.state.head().error().index == 1
 
 
 def test_the_end(driver):
     driver.read("a")
-    driver.pipeline.end(OSError("the camera is gone"))
+    driver.state.end(OSError("the camera is gone"))
     driver.send()
-    assert not driver.pipeline.over
+    assert not driver.state.over
     driver.answer("a")
-    assert driver.pipeline.over
-    assert driver.pipeline.due(driver.call) is None
+    assert driver.state.over
+    assert driver.state.due(driver.call) is None
     assert driver.broken(ServerError("too late to matter")) is None
-    driver.pipeline.done()
+    driver.state.done()
     with pytest.raises(OSError, match="camera"):
-        driver.pipeline.head()
-    assert driver.pipeline.finished
+        driver.state.head()
+    assert driver.state.finished
 
 
 def test_an_answer_to_nothing_ends_the_stream(driver):
     driver.answer("x")
     with pytest.raises(ServerError):
-        driver.pipeline.head()
+        driver.state.head()
