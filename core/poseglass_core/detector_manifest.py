@@ -17,6 +17,9 @@ OWN = "poseglass"
 OUTPUTS = {OWN: ("boxes", "scores"), "yolox": ("output",), "mmdeploy": ("dets", "labels")}
 """Adapter -> names of the graph's outputs, where the manifest does not give others."""
 
+YOLOX_ONLY = ("strides", "decoded")
+"""Settings of adapter "yolox" alone."""
+
 OVERLAP = 0.6
 """IoU of two boxes from which the less certain one is dropped, where the manifest does not say."""
 
@@ -104,7 +107,11 @@ class DetectorManifest:
 
     def to_json(self) -> dict[str, Any]:
         """The object as it stands in a file's metadata or beside a foreign file."""
-        own = self.adapter == OWN
+        settings = {
+            name: value
+            for name, value in self.adapter_settings.to_json().items()
+            if self.adapter == "yolox" or name not in YOLOX_ONLY
+        }
         return {
             "format": FORMAT,
             "kind": "detector",
@@ -117,7 +124,7 @@ class DetectorManifest:
             "threshold": self.threshold,
             "overlap": self.overlap,
             "adapter": self.adapter,
-            **({} if own else {"adapter_settings": self.adapter_settings.to_json()}),
+            **({} if self.adapter == OWN else {"adapter_settings": settings}),
             "training": dict(self.training),
             "evaluation": [dict(row) for row in self.evaluation],
             "parity": dict(self.parity),
@@ -154,6 +161,10 @@ def parse_detector_manifest(text: str) -> DetectorManifest:
     if len(outputs) != len(OUTPUTS[adapter]):
         raise ManifestError(f"outputs: adapter {adapter!r} reads {len(OUTPUTS[adapter])}, not {len(outputs)}")
     settings = value.get("adapter_settings", {})
+    if not value.get("parity"):  # written by hand; an exported file may be newer than this code and know more fields
+        _require_known(value)
+    if idle := [name for name in YOLOX_ONLY if name in settings and adapter != "yolox"]:
+        raise ManifestError(f"adapter_settings.{idle[0]}: is for adapter 'yolox', not for {adapter!r}; leave it out")
     if adapter == OWN and settings:
         raise ManifestError(f"adapter_settings: adapter {OWN!r} has none; leave them out, or name another adapter")
     if adapter == OWN and outputs != OUTPUTS[OWN]:
@@ -174,3 +185,10 @@ def parse_detector_manifest(text: str) -> DetectorManifest:
         parity=value.get("parity", {}),
         weights_licence=value.get("weights_licence", "unknown"),
     )
+
+
+def _require_known(value: Mapping[str, Any]) -> None:
+    """ManifestError where a field is misspelt, which would leave it at its default."""
+    known = detector_schema()["properties"]
+    if unknown := sorted(value.keys() - known.keys()):
+        raise ManifestError(f"{unknown[0]}: there is no such field; there are: {', '.join(known)}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 
 from poseglass_core.calibration import Calibration
 from poseglass_core.decode import DECODER
@@ -137,6 +138,22 @@ def read_json(text: str) -> Any:
         raise ManifestError(f"the manifest is not JSON ({error})") from None
 
 
+def _is_integer(_: object, value: object) -> bool:
+    """JSON Schema takes 1.0 for an integer; here it would become the index or the size of an array."""
+    return type(value) is int
+
+
+def _is_number(_: object, value: object) -> bool:
+    """NaN, which Python's JSON has, would be within all bounds of a schema."""
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
+
+
+_Validator = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number}),
+)
+
+
 def checked_json(text: str, kind: str, rules: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest's JSON object, checked against its schema.
 
@@ -152,7 +169,7 @@ def checked_json(text: str, kind: str, rules: Mapping[str, Any]) -> dict[str, An
     other = value.get("kind") if isinstance(value, dict) else None
     if isinstance(other, str) and other in REMEDIES and other != kind:
         raise ManifestError(f"kind: this is a {WORDS[other]}, where a {WORDS[kind]} is wanted; {REMEDIES[other]}")
-    broken = sorted(Draft202012Validator(rules).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
+    broken = sorted(_Validator(rules).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
     if broken:
         where = ".".join(str(part) for part in broken[0].absolute_path) or "manifest"
         raise ManifestError(f"{where}: {broken[0].message[:300]}")

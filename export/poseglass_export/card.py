@@ -85,6 +85,8 @@ def _found(row: Mapping[str, Any]) -> str:
     """How well a detector finds people, from its manifest's row."""
 
     def figure(name: str) -> str:
+        if row[name] is None:
+            return "–"
         low, high = row[f"{name}_interval"] if name.startswith("found") else row[f"interval{name[2:]}"]
         return f"{row[name]:.1f} (95 % interval {low:.1f} – {high:.1f})"
 

@@ -49,6 +49,9 @@ def export(
     """
     console = Console(stderr=True)
     try:
+        for option, file in (("--out", out), ("--card", card)):
+            if file is not None and file.is_dir():
+                raise IsADirectoryError(f"{option} {file} is a folder; name a file")
         source = poseglass_models.resolve(checkpoint, ".pt")
         ending = notes.read_text("utf-8") if notes else ""
         with console.status("exporting and comparing"):
@@ -60,6 +63,7 @@ def export(
                 test = load_coco(evaluate) if evaluate else None
                 line, described = _pose(export_model(source, out, name, version, licence, test), ending)
         if card:
+            card.parent.mkdir(parents=True, exist_ok=True)
             write_whole(card, described.encode())
     except (OSError, CheckpointError, ManifestError, AnnotationError) as error:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)

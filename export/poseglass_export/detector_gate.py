@@ -80,7 +80,8 @@ def check_detector_parity(model: ServedDetector, graph: bytes, pictures: NDArray
             other_boxes, other_scores = session.run(["boxes", "scores"], {"image": batch})
             if not all(np.isfinite(values).all() for values in (boxes, scores, other_boxes, other_scores)):
                 raise ParityError("the detector gives numbers that are not finite")
-            score_error = max(score_error, float(np.abs(scores - other_scores).max()))  # both are sorted
+            heard = np.maximum(scores, other_scores) >= LEAST
+            score_error = max(score_error, float(np.abs(scores - other_scores)[heard].max(initial=0.0)))  # both sorted
             gap = np.abs(np.diff(scores, axis=1))
             edge = np.full((len(batch), 1), np.inf)
             clear = np.minimum(np.hstack([edge, gap]), np.hstack([gap, edge])) > TIE

@@ -48,8 +48,14 @@ def resolve(model: str, suffix: str = ".onnx") -> Path:
         FileNotFoundError: it is neither.
     """
     file = Path(model)
-    if file.is_file():
+    try:
+        is_file, is_folder = file.is_file(), file.is_dir()
+    except OSError as error:  # a name that no file system takes
+        raise FileNotFoundError(f"{model[:80]}: cannot be looked for ({error.strerror})") from None
+    if is_file:
         return file
+    if is_folder and model not in (*names(), detector()):
+        raise FileNotFoundError(f"{model}: is a folder; name the {suffix} file in it")
     if "/" in model or file.suffix in {".onnx", ".pt"}:
         raise FileNotFoundError(f"{model}: no such file")
     return path(model, suffix)

@@ -20,6 +20,8 @@ from poseglass_runtime.outputs import Detections
 MOST = 300
 """Candidates that are looked at, the most certain ones: what a low threshold lets through costs no more than that."""
 
+PARITY_REMEDY = "export it with `poseglass export`, or name the `adapter` for a detector of another maker"
+
 
 class DetectorEngine:
     """A loaded detector; `detect` may be called from several threads.
@@ -52,7 +54,7 @@ class DetectorEngine:
         placed = warp(image, to_input, self.manifest.input_size, self.manifest.adapter_settings.pad)
         boxes, scores = self.run(placed)
         least = self.manifest.threshold if threshold is None else threshold
-        sound = (scores >= least) & np.isfinite(boxes).all(axis=1)
+        sound = (scores >= least) & np.isfinite(scores) & np.isfinite(boxes).all(axis=1)
         boxes, scores = boxes[sound], scores[sound]
         best = np.argsort(-scores, kind="stable")[:MOST]
         boxes, scores = boxes[best], np.clip(scores[best], 0, 1)
@@ -109,7 +111,7 @@ def _detector_of(opened: Opened) -> DetectorEngine:
     except ManifestError as error:
         raise ModelError(f"{opened.manifest_at}: {error}") from None
     if manifest.adapter == OWN:
-        opened.check_parity(manifest.parity)
+        opened.check_parity(manifest.parity, PARITY_REMEDY)
     adapter = adapter_of(manifest)
     _check_graph(opened, manifest, adapter)
     engine = DetectorEngine(opened, manifest, adapter)
@@ -118,7 +120,8 @@ def _detector_of(opened: Opened) -> DetectorEngine:
     except ValueError as error:
         raise ModelError(f"{opened.path}: does not fit adapter {manifest.adapter!r}: {error}") from None
     except Exception as error:  # onnxruntime raises many kinds, none of them public
-        raise ModelError(f"{opened.path}: does not run on its own input size ({type(error).__name__})") from None
+        why = f"does not run on one picture of its own input size ({type(error).__name__})"
+        raise ModelError(f"{opened.path}: {why}") from None
     return engine
 
 

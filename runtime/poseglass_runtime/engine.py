@@ -53,8 +53,12 @@ class Opened:
         """The ONNX Runtime provider that runs."""
         return str(self.session.get_providers()[0])
 
-    def check_parity(self, parity: Any) -> None:
+    def check_parity(self, parity: Any, remedy: str = "export it with `poseglass export`") -> None:
         """Refuse a file of the project's own contract that the export gate never saw.
+
+        Args:
+            parity: the record.
+            remedy: what to do without one.
 
         Raises:
             ModelError: the record is empty.
@@ -62,7 +66,7 @@ class Opened:
         if not parity:
             raise ModelError(
                 f"{self.manifest_at}: has no parity record, so nobody has shown that it computes what was trained; "
-                "export it with `poseglass export`"
+                f"{remedy}"
             )
 
 

@@ -95,7 +95,7 @@ def _read_header(data: bytes, max_pixels: int) -> tuple[str, int, int, int]:
             # JPEGs with several pictures inside (phones write them) are called MPO; the first picture counts.
             kind = "JPEG" if header.format == "MPO" else str(header.format)
             try:
-                orientation = int(header.getexif().get(_ORIENTATION, 1))
+                orientation = int(_exif(header, data).get(_ORIENTATION, 1))
             except Exception:  # a damaged EXIF block should not cost the picture; Pillow raises many kinds
                 orientation = 1
             return kind, header.width, header.height, orientation
@@ -105,6 +105,27 @@ def _read_header(data: bytes, max_pixels: int) -> tuple[str, int, int, int]:
         reason = _explain_unknown(data)
     # Raised here and not above: Pillow's exception would hang on to its frames, and they to the picture's bytes.
     raise InvalidInput(_FIELD, reason)
+
+
+def _exif(header: Image.Image, data: bytes) -> Image.Exif:
+    """The EXIF block of an opened picture; empty where it has none."""
+    if header.format == "PNG":
+        # Pillow decodes the whole picture to look for a block behind its pixels, whatever their number.
+        if "exif" not in header.info and (block := _png_exif(data)):
+            header.info["exif"] = block
+        return Image.Image.getexif(header)
+    return header.getexif()
+
+
+def _png_exif(data: bytes) -> bytes:
+    """The content of a PNG's eXIf chunk, wherever it lies."""
+    at = len(b"\x89PNG\r\n\x1a\n")
+    while at + 8 <= len(data):
+        begin, end = at + 8, at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : begin] == b"eXIf":
+            return b"Exif\0\0" + data[begin:end]
+        at = end + 4  # past the checksum
+    return b""
 
 
 def _explain_unknown(data: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated
 import cv2
 import typer
 
+from poseglass_core.errors import InvalidInput
 from poseglass_runtime.engine import MAX_BATCH, ModelError, check_device
 from poseglass_runtime.images import DEFAULT_MAX_PIXELS
 from poseglass_runtime.threads import available_threads
@@ -47,6 +48,9 @@ from poseglass_server.server import DEFAULT_GRACE_S, DEFAULT_PORT, AddressError
 from poseglass_server.server import serve as serve_models
 
 logger = logging.getLogger("poseglass.server")
+
+MOST_THREADS = 1024
+"""ONNX Runtime makes as many as it is told, until the machine has no more."""
 
 MOST_PARALLEL = 4
 """Batches at once where nobody says how many: with more, few requests would leave many processors idle."""
@@ -86,7 +90,8 @@ def serve(
         str, typer.Option(help="auto, cpu, cuda or cuda:N; what is demanded and missing is an error.")
     ] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Inference threads in all; default: what affinity and quota allow.")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="Inference threads in all; default: what affinity and quota allow."),
     ] = None,
     parallel: Annotated[
         int | None,
@@ -111,7 +116,7 @@ def serve(
     max_requests: MaxRequests = Limits.max_requests,
     max_connection_age: MaxConnectionAge = Limits.max_connection_age,
     metrics_port: MetricsPort = None,
-    metrics_host: MetricsHost = "127.0.0.1",
+    metrics_host: MetricsHost = None,
     log_format: LogFormatOption = LogFormat.TEXT,
     log_level: LogLevelOption = LogLevel.INFO,
     grace: Annotated[
@@ -127,6 +132,8 @@ def serve(
         choice = Choice(model or [], detector or [], no_detector, models, default, watch)
         doors = security(tls_cert, tls_key, tls_client_ca, tokens, insecure)
         doors.check_host(host)
+        if metrics_host is not None and metrics_port is None:
+            raise InvalidInput("--metrics-host", "is of --metrics-port; add that, or leave it out")
         of_processors, count = check_device(device), threads or available_threads()[0]
         parallel = parallel or (min(count, MOST_PARALLEL) if of_processors else 1)
         metrics = None if metrics_port is None else Metrics()
@@ -139,7 +146,7 @@ def serve(
         with contextlib.ExitStack() as outside:
             if metrics is not None and metrics_port is not None:
                 metrics.tell_models(lambda: catalogue.models)
-                outside.enter_context(serving_metrics(metrics, metrics_host, metrics_port))
+                outside.enter_context(serving_metrics(metrics, metrics_host or "127.0.0.1", metrics_port))
             asyncio.run(
                 serve_models(
                     catalogue,
@@ -172,7 +179,7 @@ def _refusal(error: Exception) -> typer.Exit:
 
 def _tell_ready(host: str, port: int, models: Models, threads: int, log_format: LogFormat) -> None:
     """Say what is served: a line of the standard output or, where programs read the log, an entry there."""
-    line = _ready_line(host, port, models, threads)
+    line = ready_line(host, port, models, threads)
     if log_format is LogFormat.TEXT:
         typer.echo(line)
         return
@@ -183,7 +190,8 @@ def _tell_ready(host: str, port: int, models: Models, threads: int, log_format: 
     logger.info("%s", line, extra=fields(models=served))
 
 
-def _ready_line(host: str, port: int, models: Models, threads: int) -> str:
+def ready_line(host: str, port: int, models: Models, threads: int) -> str:
+    """What is served, and where, in a line."""
     named, found = (
         ", ".join(
             f"{model.ref.name} version {model.ref.version}{' (default)' if model is shelf.default else ''}"
@@ -193,6 +201,6 @@ def _ready_line(host: str, port: int, models: Models, threads: int) -> str:
     )
     provider = ", ".join(sorted({model.provider for model in (*models, *models.detectors)})) or "nothing loaded"
     return (
-        f"serving on {host}:{port}: {named or 'no model is ready'}; {provider}, "
+        f"serving on {f'[{host}]' if ':' in host else host}:{port}: {named or 'no model is ready'}; {provider}, "
         f"{threads} thread{'s' if threads > 1 else ''}; {f'people found by {found}' if found else 'no detector'}"
     )

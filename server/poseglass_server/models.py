@@ -224,6 +224,10 @@ class Models:
         if entry is not None:
             raise NotReady(f"{entry.label} is not ready: {entry.reason}")
         if not name and self.default is None:
-            reasons = [f"{entry.label}: {entry.reason}" for entry in self.entries if entry.reason]
+            reasons = [
+                f"{entry.label}: {entry.reason}"
+                for entry in self.entries
+                if entry.reason and self.default_name in ("", entry.name)
+            ]
             what = f"the default model, {self.default_name!r}, is not" if self.default_name else "no pose model is"
             raise NotReady(f"{what} ready; {'; '.join(reasons) or 'the repository has none'}")

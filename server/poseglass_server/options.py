@@ -12,6 +12,9 @@ from poseglass_server.logs import LogFormat, LogLevel
 
 DOORS, LIMITS, OUTSIDE = "Doors", "Limits", "Seen from outside"
 
+MOST_CALLS, LONGEST_S = 1_000_000, 1_000_000
+"""Of one caller; and seconds. gRPC holds both, in milliseconds, in 32 bits."""
+
 TlsCertificate = Annotated[
     Path | None,
     typer.Option("--tls-cert", metavar="FILE", help="PEM certificate (chain); serve over TLS.", rich_help_panel=DOORS),
@@ -33,7 +36,7 @@ TokenFile = Annotated[
     typer.Option(
         "--tokens",
         metavar="FILE",
-        help="Who may come in, one a line: NAME TOKEN [admin]. None: everybody, and operators from this machine.",
+        help="Who may come in, one a line: NAME TOKEN \\[admin]. None: everybody, and operators from this machine.",
         rich_help_panel=DOORS,
     ),
 ]
@@ -60,11 +63,20 @@ MaxPixels = Annotated[
 ]
 MaxBoxes = Annotated[int, typer.Option("--max-boxes", min=1, help="Most people in a picture.", rich_help_panel=LIMITS)]
 MaxStreams = Annotated[
-    int, typer.Option("--max-streams", min=1, help="Streams that one caller has open.", rich_help_panel=LIMITS)
+    int,
+    typer.Option(
+        "--max-streams", min=1, max=MOST_CALLS, help="Streams that one caller has open.", rich_help_panel=LIMITS
+    ),
 ]
 MaxRequests = Annotated[
     int,
-    typer.Option("--max-requests", min=1, help="Other calls that one caller has in progress.", rich_help_panel=LIMITS),
+    typer.Option(
+        "--max-requests",
+        min=1,
+        max=MOST_CALLS,
+        help="Other calls that one caller has in progress.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 MaxConnectionAge = Annotated[
     float | None,
@@ -72,6 +84,7 @@ MaxConnectionAge = Annotated[
         "--max-connection-age",
         metavar="SECONDS",
         min=1,
+        max=LONGEST_S,
         help="Then clients connect anew, and find new replicas. None: never.",
         rich_help_panel=LIMITS,
     ),
@@ -88,8 +101,12 @@ MetricsPort = Annotated[
     ),
 ]
 MetricsHost = Annotated[
-    str,
-    typer.Option("--metrics-host", help="Address for --metrics-port; 0.0.0.0: every one.", rich_help_panel=OUTSIDE),
+    str | None,
+    typer.Option(
+        "--metrics-host",
+        help="Address for --metrics-port; 0.0.0.0: every one. Default: 127.0.0.1.",
+        rich_help_panel=OUTSIDE,
+    ),
 ]
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="Text, or JSON with an object a line.", rich_help_panel=OUTSIDE)

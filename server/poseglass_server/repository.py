@@ -67,6 +67,7 @@ class Repository:
         self._pins: dict[str, int] = {}
         self._problems: list[Entry] = []
         self._retiring: list[Entry] = []
+        self._missing = ""
         self._closed = False
         self.models = Models([], default=default)
 
@@ -197,11 +198,15 @@ class Repository:
             version = self.models.serving(name)
             if version and version != before.serving(name):
                 logger.info("%s: version %d serves requests that name no version", name, version)
+        missing = ""
         if self.models.default is None:
             try:
                 self.models.get("", 0)
             except NotReady as error:
-                logger.warning("%s", error)
+                missing = str(error)
+        if missing and missing != self._missing:
+            logger.warning("%s", missing)
+        self._missing = missing
 
 
 def _key(entry: Entry) -> Key:

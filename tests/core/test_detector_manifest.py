@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -64,6 +65,8 @@ def test_a_side_car_needs_little_and_has_the_adapters_defaults():
     assert read.adapter_settings.strides == (8, 16)
     assert read.adapter_settings.std == (4, 5, 6)
     assert parse_detector_manifest(read.dumps()) == read
+    read = parse_detector_manifest(json.dumps(FOREIGN | {"adapter": "mmdeploy", "adapter_settings": {"pad": 7}}))
+    assert parse_detector_manifest(read.dumps()) == read
 
 
 @pytest.mark.parametrize(
@@ -80,12 +83,28 @@ def test_a_side_car_needs_little_and_has_the_adapters_defaults():
         ({"outputs": ["a", "b"]}, "outputs: adapter 'yolox' reads 1, not 2"),
         ({"input": {"height": 416}}, "input: 'width' is a required property"),
         ({"name": "a b"}, "name"),
+        ({"version": 1.0}, "version: 1.0 is not of type 'integer'"),
+        ({"adapter_settings": {"class_index": 0.0}}, "adapter_settings.class_index: 0.0 is not of type 'integer'"),
+        ({"adapter_settings": {"std": [1e-300, 1, 1]}}, "adapter_settings.std.0"),
+        ({"threshold": math.nan}, "threshold: nan is not of type 'number'"),
+        ({"adapter_settings": {"mean": [0, math.inf, 0]}}, "adapter_settings.mean.1: inf is not of type 'number'"),
+        ({"overlapp": 0.3}, "overlapp: there is no such field; there are: .*overlap"),
+        ({"adapter": "mmdeploy", "adapter_settings": {"strides": [8]}}, "strides: is for adapter 'yolox', not for"),
         ({"format": "other"}, "format"),
     ],
 )
 def test_what_is_wrong_is_named(changes, reason):
     with pytest.raises(ManifestError, match=reason):
         parse_detector_manifest(json.dumps(FOREIGN | changes))
+
+
+def test_numbers_too_large_to_be_any_are_named():
+    with pytest.raises(ManifestError, match="threshold: inf is not of type 'number'"):
+        parse_detector_manifest(json.dumps(FOREIGN).replace("0.4", "1e999"))
+
+
+def test_fields_of_a_later_version_are_passed_over_in_an_exported_file():
+    assert parse_detector_manifest(json.dumps(OWN.to_json() | {"later": 1})) == OWN
 
 
 def test_kinds_are_told_apart():

@@ -16,7 +16,7 @@ from poseglass.cli import app
 from poseglass_core.detector_manifest import parse_detector_manifest
 from poseglass_core.manifest import METADATA_KEY, ManifestError
 from poseglass_export.card import detector_card
-from poseglass_export.detector_gate import check_detector_parity
+from poseglass_export.detector_gate import LEAST, check_detector_parity
 from poseglass_export.detectors import detector_manifest_of, export_detector
 from poseglass_export.exporting import gate_pictures
 from poseglass_export.gate import ParityError
@@ -96,6 +96,26 @@ def test_a_detector_that_sees_nobody_proves_nothing(checkpoint, tmp_path):
     assert (tmp_path / "blind.onnx").read_bytes() == b"as it was"
 
 
+def test_what_scores_next_to_nothing_is_not_compared(checkpoint, monkeypatch):
+    model = ServedDetector(checkpoint.network()).eval()
+
+    class Session:  # answers as the checkpoint does, but for a noise score that lost a tie with its neighbour
+        def __init__(self, *_, **__):
+            pass
+
+        def run(self, _names, feed):
+            with torch.inference_mode():
+                boxes, scores = (t.numpy() for t in model(torch.from_numpy(feed["image"])))
+            return boxes, np.where(scores < LEAST, 0, scores)
+
+    pictures = gate_pictures(64, SIZE, 1.25)
+    with torch.inference_mode():
+        scores = model(torch.from_numpy(pictures))[1].numpy()
+    assert scores[scores < LEAST].max() > 1e-3  # more than the tolerance
+    monkeypatch.setattr("poseglass_export.detector_gate.onnxruntime.InferenceSession", Session)
+    assert check_detector_parity(model, b"", pictures).score_error == 0
+
+
 def test_names_are_checked_first(path, tmp_path):
     with pytest.raises(ManifestError, match="name"):
         export_detector(path, tmp_path / "found.onnx", name="no/slashes")
@@ -127,7 +147,7 @@ def scenes_file(tmp_path):
 
 
 def test_the_commands_measure_and_describe_a_detector(path, scenes_file, tmp_path):
-    out, card, people = tmp_path / "found.onnx", tmp_path / "found.md", scenes_file.with_name("people.json")
+    out, card, people = tmp_path / "found.onnx", tmp_path / "cards" / "found.md", scenes_file.with_name("people.json")
     command = ["export", str(path), "--out", str(out), "--card", str(card), "--evaluate", str(scenes_file)]
     result = CliRunner().invoke(app, [*command, "--people", str(people)])
     assert result.exit_code == 0, result.output
@@ -141,6 +161,8 @@ def test_the_commands_measure_and_describe_a_detector(path, scenes_file, tmp_pat
     assert evaluated.exit_code == 0, evaluated.output
     row = json.loads(evaluated.output)
     assert (row["pictures"], row["people"], row["without_people"], row["searched"]) == (2, 1, 1, 5)
+    assert (row["large"], row["ap_large"], row["interval_large"]) == (0, None, None)  # NaN would be no JSON
+    assert "| average precision, 0 people larger than 96 × 96 pixels | – |" in text
     assert row == json.loads(json.dumps(load_detector(out).manifest.evaluation[0]))
     plain = CliRunner().invoke(app, ["evaluate-detector", str(out), "--scenes", str(scenes_file)])
     assert "ap large" in plain.output
@@ -154,9 +176,32 @@ def test_the_commands_say_what_they_cannot_use(path, scenes_file, tiny_checkpoin
     pose = CliRunner().invoke(app, ["export", str(tiny_checkpoint_path), *out, "--people", str(scenes_file)])
     assert pose.exit_code == 2
     assert "--people is for detectors" in pose.output.replace("\n", " ")
+    folder = CliRunner().invoke(app, ["export", str(path), *out, "--card", str(tmp_path)])
+    assert folder.exit_code == 2
+    assert "--card" in folder.output
+    assert "is a folder" in " ".join(folder.output.split())
+    assert not (tmp_path / "x.onnx").exists()
+    idle = CliRunner().invoke(app, ["evaluate-detector", "person", "--scenes", str(scenes_file), "--every", "2"])
+    assert idle.exit_code == 2
+    assert "--every" in idle.output
     missing = CliRunner().invoke(app, ["evaluate-detector", "nothing.onnx", "--scenes", str(scenes_file)])
     assert missing.exit_code == 2
     assert "nothing.onnx" in missing.output
+
+
+def test_scenes_that_cannot_be_measured_on_are_named(scenes_file, tiny_detector_path, tmp_path):
+    command = ["evaluate-detector", str(tiny_detector_path), "--scenes", str(scenes_file)]
+    content = json.loads(scenes_file.read_text())
+    scenes_file.write_text(json.dumps(content | {"images": [i for i in content["images"] if i["id"] != 5]}))
+    crowded = CliRunner().invoke(app, command)
+    assert crowded.exit_code == 2
+    assert "somebody is in every picture" in crowded.output
+    scenes_file.write_text(json.dumps(content))
+    people = json.loads(scenes_file.with_name("people.json").read_text())
+    (tmp_path / "none.json").write_text(json.dumps(people | {"annotations": []}))
+    nobody = CliRunner().invoke(app, [*command, "--people", str(tmp_path / "none.json")])
+    assert nobody.exit_code == 2
+    assert "nobody is labelled" in nobody.output
 
 
 def test_a_card_without_figures_is_a_card(checkpoint):

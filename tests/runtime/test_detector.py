@@ -66,6 +66,8 @@ def test_numbers_that_are_none_are_no_people(make_detector, tmp_path):
     boxes = [[0, 16, 20, 48], [np.nan, 16, 20, 48], [0, 0, np.inf, 48]]
     path = make_detector(tmp_path / "a.onnx", own(boxes, [np.nan, 0.9, 0.9]))
     assert load(path).detect(PICTURE, threshold=0.0).boxes == []
+    path = make_detector(tmp_path / "b.onnx", own([[0, 16, 20, 48]], [np.inf]))
+    assert load(path).detect(PICTURE).boxes == []
 
 
 def test_yolox_cells_become_boxes(make_detector, tmp_path):
@@ -181,6 +183,10 @@ def test_our_own_need_a_parity_record_and_others_a_manifest(make_detector, tmp_p
     with pytest.raises(ModelError, match="no parity record"):
         load(make_detector(tmp_path / "own.onnx", own([[0, 0, 1, 1]], [0.5]), parity={}))
     path = make_detector(tmp_path / "y.onnx", {"output": yolox()}, adapter="yolox")
+    side_car = json.loads((tmp_path / "y.manifest.json").read_text())
+    (tmp_path / "y.manifest.json").write_text(json.dumps({k: v for k, v in side_car.items() if k != "adapter"}))
+    with pytest.raises(ModelError, match="no parity record.*name the `adapter`"):
+        load(path)
     (tmp_path / "y.manifest.json").unlink()
     with pytest.raises(ModelError, match=r"has no manifest.*y\.manifest\.json"):
         load(path)

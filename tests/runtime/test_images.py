@@ -89,12 +89,36 @@ def test_a_thumbnail_in_the_exif_block_does_not_hide_a_truncation():
         decode_image(whole[: len(whole) * 3 // 4])
 
 
-def png_of(width: int, height: int, rows: bytes) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
+
+def png_of(width: int, height: int, rows: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_the_orientation_of_a_png_may_lie_behind_its_pixels():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data, end = encode("PNG"), chunk(b"IEND", b"")
+    assert data.endswith(end)
+    turned = data[: -len(end)] + chunk(b"eXIf", exif.tobytes()[6:]) + end
+    assert np.array_equal(decode_image(turned), np.rot90(PICTURE, -1))
+    assert image_size(turned) == (80, 48)
+    cut = data[: -len(end)] + struct.pack(">I", 2**32 - 1) + b"eXIf" + end  # a length that leads nowhere
+    assert image_size(cut) == (48, 80)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_pillow_reads_headers_only(kind, monkeypatch):
+    data, decoded = encode(kind), []
+    with Image.open(io.BytesIO(data)) as opened:
+        monkeypatch.setattr(type(opened), "load", lambda self: decoded.append(self.format), raising=False)
+    assert image_size(data) == (48, 80)
+    with pytest.raises(InvalidInput, match="more than the limit"):
+        decode_image(data, max_pixels=1)
+    assert decoded == []
 
 
 HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(64)

@@ -22,6 +22,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from poseglass_core.manifest import METADATA_KEY, parse_manifest
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
+from poseglass_server.commands import ready_line
+from poseglass_server.models import Models
 
 SERVE = [sys.executable, "-c", "import typer; from poseglass_server.commands import serve; typer.run(serve)"]
 
@@ -194,6 +196,24 @@ def test_a_repository_is_served_and_looked_at_again(tiny_model_path, tmp_path):
         shutil.rmtree(file.parents[1])
         (retired,) = pose_pb2_grpc.AdminServiceStub(channel).Reload(pb.ReloadRequest()).models
         assert (retired.ref.name, retired.state) == ("tiny", pb.RETIRING)
+
+
+def test_options_that_would_do_nothing_or_too_much_are_refused(tiny_model_path):
+    assert "--metrics-host: is of --metrics-port" in fails("--model", tiny_model_path, "--metrics-host", "0.0.0.0")
+    for option in ("--threads", "--max-streams", "--max-requests", "--max-connection-age"):
+        arguments = ["--model", tiny_model_path, "--port", 0, option, 10**12]
+        done = subprocess.run([*SERVE, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2
+        assert f"Invalid value for '{option}'" in done.stderr
+
+
+def test_the_help_shows_what_stands_in_brackets():
+    done = subprocess.run([*SERVE, "--help"], capture_output=True, text=True, timeout=120, env={"COLUMNS": "200"})
+    assert "NAME TOKEN [admin]" in done.stdout
+
+
+def test_an_ipv6_address_can_be_copied_from_theready_line():
+    assert ready_line("::1", 50051, Models([]), 1).startswith("serving on [::1]:50051: ")
 
 
 def test_an_empty_repository_is_no_reason_to_stop(tmp_path):

@@ -140,6 +140,8 @@ def test_scenes_without_an_empty_one_are_refused(scenes_file):
     crowded = [scene for scene in load_scenes(scenes_file) if scene.people]
     with pytest.raises(AnnotationError, match="pictures without people"):
         DetectionScenes(crowded, None, 10, Augmentation())
+    with pytest.raises(AnnotationError, match="nobody is in the scenes"):
+        DetectionScenes([scene for scene in load_scenes(scenes_file) if scene.empty], None, 10, Augmentation())
 
 
 def test_a_batch_pads_its_boxes(source):
@@ -167,6 +169,11 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(source, tmp_path):
     assert [row["epoch"] for row in rows] == [1, 2]
     with pytest.raises(CheckpointError, match="another preset, seed or data"):
         train_detector(PRESET, source, tmp_path / "cut", {"data": []}, seed=2, resume=True, workers=0)
+    other = {"data": [{"name": "other", "sha256": "0"}]}
+    with pytest.raises(CheckpointError, match="another preset, seed or data"):
+        train_detector(PRESET, source, tmp_path / "cut", other, seed=1, resume=True, workers=0)
+    with pytest.raises(CheckpointError, match="there is no run to resume"):
+        train_detector(PRESET, source, tmp_path / "none", {"data": []}, resume=True, workers=0)
     with pytest.raises(CheckpointError, match="holds a run already"):
         train_detector(PRESET, source, tmp_path / "cut", {"data": []}, seed=1, workers=0)
 
@@ -197,7 +204,7 @@ def test_checkpoints_tell_what_they_are(tmp_path, tiny_checkpoint_path):
     assert is_detector(tmp_path / "d.pt")
     assert not is_detector(tiny_checkpoint_path)
     assert not is_detector(tmp_path / "nothing.pt")
-    with pytest.raises(CheckpointError, match="not a detector|where a detector has"):
+    with pytest.raises(CheckpointError, match="where a detector has .*train-detector"):
         load_detector_checkpoint(tiny_checkpoint_path)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load_detector_checkpoint(tmp_path / "nothing.pt")
@@ -308,9 +315,36 @@ def test_the_command_trains_and_selects(scenes_file, figures_file, tmp_path):
     assert result.exit_code == 0, result.output
     assert load_detector_checkpoint(other).config.input_size == (128, 128)
     assert CliRunner().invoke(app, [*command_[:-1], "100"]).exit_code == 2  # no multiple of 16
-    again = CliRunner().invoke(app, command)
+    nowhere = CliRunner().invoke(app, [*command_[:4], "--out", str(tmp_path / "none" / "d.pt")])
+    assert nowhere.exit_code == 2
+    assert "--out" in nowhere.output
+    (out / "batch.png").write_bytes(b"of this run")
+    again = CliRunner().invoke(app, [*command, "--seed", "3"])
+    assert (out / "batch.png").read_bytes() == b"of this run"
     assert again.exit_code == 2
     assert "holds a run already" in again.output
+
+
+@pytest.mark.usefixtures("micro_preset_named")
+def test_pictures_are_looked_at_before_the_first_step(scenes_file, tmp_path):
+    picture = next(scene.image for scene in load_scenes(scenes_file) if scene.id == 1)  # of dev, whose turn comes last
+    picture.write_bytes(picture.read_bytes()[:50])
+    command = ["train-detector", "--preset", "micro", "--scenes", str(scenes_file), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert f"1 of 8 pictures cannot be used, the first of them: {picture}" in result.output.replace("\n", "")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("micro_preset_named")
+def test_a_threshold_that_nothing_chose_is_called_so(scenes_file, figures_file, tmp_path):
+    content = json.loads(scenes_file.read_text())
+    content["images"] = [image for image in content["images"] if image["id"] != 1]  # the only empty one of dev
+    scenes_file.write_text(json.dumps(content))
+    command = ["train-detector", "--preset", "micro", "--scenes", str(scenes_file), "--people", str(figures_file)]
+    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "run"), "--workers", "0"])
+    assert result.exit_code == 0, result.output
+    assert "0.30, not chosen: dev has no picture without people" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(

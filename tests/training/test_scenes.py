@@ -1,5 +1,7 @@
 """Scenes: pictures with everybody's boxes, and what is cut out of them."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -32,6 +34,44 @@ def test_crops_are_a_function_of_the_seed(scenes_file):
     first, again, other = (draw_crops(scenes, (32, 32), 1.25, 1, seed)[0] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_of_several_categories_only_people_count(scenes_file):
+    content = json.loads(scenes_file.read_text())
+    for i, annotation in enumerate(content["annotations"]):
+        annotation["category_id"] = 2 if i else 1
+    content["categories"] = [{"id": 1, "name": "person"}, {"id": 2, "name": "horse"}]
+    scenes_file.write_text(json.dumps(content))
+    assert [len(scene.people) + len(scene.avoid) for scene in load_scenes(scenes_file)] == [0, 1] + [0] * 8
+    content["categories"][0]["name"] = "mule"
+    scenes_file.write_text(json.dumps(content))
+    with pytest.raises(AnnotationError, match=r"\(mule, horse\) none is called 'person'"):
+        load_scenes(scenes_file)
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "says"),
+    [
+        ("images", {"id": "7"}, "the id of a picture must be a whole number, not '7'"),
+        ("annotations", {"id": 5, "image_id": 77}, "annotation 5 is of image 77, which is not in `images`"),
+        ("annotations", {"id": 5, "bbox": [1, 2, -30, 40]}, "annotation 5: bbox width must be greater than 0"),
+        ("annotations", {"id": 5, "bbox": [float("nan"), 2, 3, 4]}, "annotation 5: bbox x must be a finite number"),
+        ("annotations", {"id": 5, "bbox": [1, 2, 3]}, "annotation 5: bbox must be four numbers"),
+    ],
+)
+def test_what_is_wrong_in_a_scenes_file_is_named(scenes_file, what, change, says):
+    content = json.loads(scenes_file.read_text())
+    content[what][0] |= change
+    scenes_file.write_text(json.dumps(content))
+    with pytest.raises(AnnotationError, match=says):
+        load_scenes(scenes_file)
+
+
+def test_a_box_of_no_size_is_nobody(scenes_file):
+    content = json.loads(scenes_file.read_text())
+    content["annotations"] = [{"id": 1, "image_id": content["images"][0]["id"], "bbox": [5, 5, 0, 9]}]
+    scenes_file.write_text(json.dumps(content))
+    assert all(scene.empty for scene in load_scenes(scenes_file))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,7 @@ def _parse(path: Path, content: dict[str, Any], folder: Path) -> tuple[KeypointD
             problems.append(Problem("picture", number, f"annotation {number} is of {what}"))
             continue
         joints = (values[:, :2] + offset).astype(np.float32)
-        box = _box(annotation.get("bbox"))
+        box = box_or_complaint(annotation.get("bbox"))
         if isinstance(box, str):
             problems.append(Problem("box", number, f"annotation {number}: bbox {box}"))
             box = box_around(joints[visible])
@@ -279,7 +279,7 @@ def _keypoints(values: Any, joints: int) -> NDArray[np.float64] | str:
     return rows
 
 
-def _box(values: Any) -> Box | str:
+def box_or_complaint(values: Any) -> Box | str:
     """A box; or what is wrong with it."""
     numbers = _numbers(values)
     if numbers is None or numbers.size != 4:
@@ -327,6 +327,25 @@ def _look_at_pictures(data: KeypointData) -> tuple[KeypointData, list[Problem]]:
             problems.append(Problem("outside", person.id, f"annotation {person.id} has {what}"))
         people.append(replace(person, box=box, visible=person.visible & ~outside))
     return replace(data, people=people), problems
+
+
+def require_pictures(source: str | Path, pictures: Iterable[Path]) -> None:
+    """Make sure that an annotation file's pictures are there and whole, before work begins that needs them.
+
+    Args:
+        source: the annotation file.
+        pictures: files.
+
+    Raises:
+        AnnotationError: some are not; the message names the first.
+    """
+    paths = sorted(set(pictures))
+    wrong = [f"{path}: {said}" for path in paths if isinstance(said := _size_or_complaint(path), str)]
+    if wrong:
+        raise AnnotationError(
+            f"{source}: {len(wrong)} of {len(paths)} pictures cannot be used, the first of them: {wrong[0]}; mend "
+            "them, or leave them out of the file"
+        )
 
 
 def _size_or_complaint(path: Path) -> tuple[int, int] | str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from poseglass_core.errors import InvalidInput
 from poseglass_core.geometry import Box, crop_affine, warp, whole_image
 from poseglass_runtime.images import decode_image
-from poseglass_training.annotations import AnnotationError, KeypointData, image_folder, read_json
+from poseglass_training.annotations import AnnotationError, KeypointData, box_or_complaint, image_folder, read_json
 from poseglass_training.crops import Augmentation, Sample, SampleSource, change_look, coarsen, draw_affine
 
 SMALLEST = 48
 """Pixels; people with a box smaller than this are neither shown nor cropped around."""
+
+PERSON = "person"
+"""COCO's name for the category of people."""
 
 TOUCHING = 0.1
 """A window is without a person where it covers less of any box than this, and any box less of it."""
@@ -46,6 +50,11 @@ class Scene:
     people: tuple[Box, ...]
     avoid: tuple[Box, ...] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is in the picture."""
+        return not self.people and not self.avoid
+
 
 def scenes_of(data: KeypointData) -> list[Scene]:
     """One scene a labelled person; in data sets that label only some of the people, others may be in the windows."""
@@ -53,7 +62,9 @@ def scenes_of(data: KeypointData) -> list[Scene]:
 
 
 def load_scenes(path: str | Path, images: str | Path | None = None, smallest: float = SMALLEST) -> list[Scene]:
-    """The pictures of a COCO file whose annotations are boxes of people; those without any are without people.
+    """The pictures of a COCO file with boxes of people; those without any are without people.
+
+    Of a file with several categories, those boxes count whose category is called "person".
 
     Args:
         path: the JSON file.
@@ -61,19 +72,26 @@ def load_scenes(path: str | Path, images: str | Path | None = None, smallest: fl
         smallest: pixels; people whose longer side is less are only to be avoided.
 
     Raises:
-        AnnotationError: the file is missing or is not such JSON.
+        AnnotationError: the file is missing or is not such JSON, or a box or an id in it cannot be used.
     """
     path = Path(path)
     content = read_json(path)
     folder = image_folder(path) if images is None else Path(images)
     try:
-        boxes: dict[int, list[tuple[Box, bool]]] = {image["id"]: [] for image in content["images"]}
+        boxes: dict[int, list[tuple[Box, bool]]] = {_number(path, image["id"]): [] for image in content["images"]}
+        people = _people(path, content.get("categories", ()))
         for annotation in content["annotations"]:
-            x, y, width, height = map(float, annotation["bbox"])
-            if width < 1 or height < 1:
+            if people is not None and annotation["category_id"] not in people:
                 continue
-            usable = not annotation.get("iscrowd") and max(width, height) >= smallest
-            boxes[annotation["image_id"]].append((Box(x, y, width, height), usable))
+            box = _box(path, annotation)
+            if annotation["image_id"] not in boxes:
+                raise AnnotationError(
+                    f"{path}: annotation {annotation.get('id')} is of image {annotation['image_id']!r}, which is not "
+                    "in `images`"
+                )
+            if box is not None:
+                usable = not annotation.get("iscrowd") and max(box.width, box.height) >= smallest
+                boxes[annotation["image_id"]].append((box, usable))
         return [
             Scene(
                 image["id"],
@@ -83,8 +101,39 @@ def load_scenes(path: str | Path, images: str | Path | None = None, smallest: fl
             )
             for image in content["images"]
         ]
+    except AnnotationError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise AnnotationError(f"{path}: not COCO JSON with boxes ({type(error).__name__}: {error})") from None
+
+
+def _number(path: Path, image: Any) -> int:
+    """A picture's id, by which it is held out or not."""
+    if type(image) is not int:
+        raise AnnotationError(f"{path}: the id of a picture must be a whole number, not {image!r}")
+    return image
+
+
+def _people(path: Path, categories: Sequence[dict[str, Any]]) -> set[Any] | None:
+    """Ids of the categories that are people; None where there is one category at most, which is theirs."""
+    if len(categories) < 2:
+        return None
+    people = {category["id"] for category in categories if str(category["name"]).lower() == PERSON}
+    if not people:
+        known = ", ".join(str(category["name"]) for category in categories[:10])
+        raise AnnotationError(f"{path}: of its categories ({known}) none is called {PERSON!r}; rename the people's")
+    return people
+
+
+def _box(path: Path, annotation: dict[str, Any]) -> Box | None:
+    """An annotation's box; None where it is smaller than a pixel, as a few of COCO's are."""
+    values = annotation.get("bbox")
+    box = box_or_complaint(values)
+    if isinstance(box, Box):
+        return box if min(box.width, box.height) >= 1 else None
+    if isinstance(values, list) and len(values) == 4 and 0 in values[2:] and min(values[2:]) >= 0:
+        return None
+    raise AnnotationError(f"{path}: annotation {annotation.get('id')}: bbox {box}")
 
 
 def split(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:

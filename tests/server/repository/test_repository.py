@@ -216,6 +216,21 @@ def test_the_default_is_the_first_name_or_the_given_one(folder, loader, lay, ser
         absent.models.get("", 0)
 
 
+def test_a_default_that_is_not_ready_is_told_of_once(folder, loader, lay, caplog):
+    lay("a", 1)
+    (folder / "b" / "1").mkdir(parents=True)
+    repository = Repository(folder, loader, default="c")
+    for _ in range(3):
+        repository.look()
+    told = [record.message for record in caplog.records if "default" in record.message]
+    assert told == ["the default model, 'c', is not ready; the repository has none"]  # and nothing about others
+    lay("c", 1)
+    repository.look()
+    shutil.rmtree(folder / "c")
+    repository.look()
+    assert len([record for record in caplog.records if "default" in record.message]) == 2
+
+
 def test_retired_models_are_freed(repository, lay, loader):
     gc.collect()
     gc.disable()

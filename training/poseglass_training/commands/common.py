@@ -47,6 +47,14 @@ def make_folder(command: str, option: str, folder: Path) -> None:
         raise refusal(command, f"{option} {folder}: {why}") from None
 
 
+def check_target(command: str, option: str, file: Path) -> None:
+    """Make sure before the work that a file can be written; a refusal that names the option where it cannot."""
+    if file.is_dir():
+        raise refusal(command, f"{option} {file} is a folder; name a file")
+    if not file.parent.is_dir():
+        raise refusal(command, f"{option} {file}: {file.parent} is no folder to write into; make it first")
+
+
 def refusal(command: str, message: str, code: int = USAGE) -> typer.Exit:
     """What to raise, once the message has been said."""
     typer.echo(f"poseglass {command}: {message.strip()}", err=True)

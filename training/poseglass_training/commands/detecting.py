@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import poseglass_models
 from poseglass_core.geometry import Box
-from poseglass_training.annotations import AnnotationError, KeypointData, load_coco
-from poseglass_training.commands.common import FAILED, INTERRUPTED, make_folder, refusal
+from poseglass_training.annotations import AnnotationError, KeypointData, load_coco, require_pictures
+from poseglass_training.commands.common import FAILED, INTERRUPTED, check_target, make_folder, refusal
 from poseglass_training.commands.provenance import commit, portable, sha256
 from poseglass_training.locking import FolderInUse, only_run_in
 from poseglass_training.pasting import Pasting
@@ -74,6 +74,7 @@ def train_detector(
     from poseglass_training.checkpoint import CheckpointError, load_checkpoint
     from poseglass_training.detection.checkpoint import DetectorCheckpoint, is_detector, load_detector_checkpoint
     from poseglass_training.detection.inference import detector_of
+    from poseglass_training.detection.loop import check_run
     from poseglass_training.detection.loop import train_detector as run_training
     from poseglass_training.detection.presets import DETECTOR_PRESETS
     from poseglass_training.detection.scenes import DetectionScenes
@@ -89,7 +90,10 @@ def train_detector(
     try:
         place = str(pick_device(device))
         learn, dev, _ = split_scenes(load_scenes(scenes, smallest=0))
+        require_pictures(scenes, (scene.image for scene in (*learn, *dev)))
         labelled = load_coco(people) if people else None
+        if people and labelled:
+            require_pictures(people, (person.image for person in labelled.people))
         train_people, dev_people = labelled.hold_out() if labelled else (None, None)
         source = DetectionScenes(learn, train_people, recipe.pictures, recipe.augmentation, seed)
         command = ["poseglass", "train-detector", "--preset", preset, "--scenes", portable(str(scenes))]
@@ -116,6 +120,7 @@ def train_detector(
 
         keep_freed_memory()
         with ExitStack() as stack:
+            check_run(out, resume)
             make_folder("train-detector", "--out", out)
             stack.enter_context(only_run_in(out))
             detection_picture(source, recipe.network.input_size[0], out / "batch.png")
@@ -145,7 +150,7 @@ def train_detector(
     except Diverged as error:
         console.print(f"train-detector: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(FAILED) from None
-    console.print(f"{out / 'best.pt'}: a box is a person from a score of {threshold:.2f}, chosen on dev")
+    console.print(f"{out / 'best.pt'}: {_threshold(threshold, dev)}")
 
 
 def calibrate_detector(
@@ -169,18 +174,19 @@ def calibrate_detector(
     from poseglass_training.detection.inference import detector_of
     from poseglass_training.detection.selecting import choose_threshold
 
+    target = out or checkpoint
+    check_target("calibrate-detector", "--out", target)
     try:
         loaded = load_detector_checkpoint(checkpoint).rounded()
         if side is not None:
             loaded = replace(loaded, config=replace(loaded.config, input_size=(side, side)))
         _, dev, _ = split_scenes(load_scenes(scenes, smallest=0))
+        require_pictures(scenes, (scene.image for scene in dev))
         loaded = replace(loaded, threshold=choose_threshold(detector_of(loaded), dev))
     except (AnnotationError, CheckpointError, ValueError) as error:
         raise refusal("calibrate-detector", str(error)) from None
-    target = out or checkpoint
     loaded.save(target)
-    size = loaded.config.input_size[0]
-    typer.echo(f"{target}: a box is a person from a score of {loaded.threshold:.2f}, chosen on dev, at {size} pixels")
+    typer.echo(f"{target}: at {loaded.config.input_size[0]} pixels {_threshold(loaded.threshold, dev)}")
 
 
 def evaluate_detector(
@@ -203,6 +209,8 @@ def evaluate_detector(
     """
     from poseglass_runtime.engine import ModelError
 
+    if every > 1 and people is None:
+        raise refusal("evaluate-detector", "--every is of the people: give --people too, or leave it out")
     try:
         row = measure_detector(poseglass_models.resolve(model), scenes, people, every)
     except (AnnotationError, FileNotFoundError, ModelError, ValueError) as error:
@@ -235,6 +243,12 @@ def measure_detector(model: Path, scenes: Path, people: Path | None, every: int 
     threshold = detector.manifest.threshold
     if not any(scene.people for scene in held_out):
         raise AnnotationError(f"{scenes}: nobody is in the pictures whose id is a multiple of {HELD_OUT_EVERY}")
+    if not any(scene.empty for scene in held_out):
+        raise AnnotationError(
+            f"{scenes}: somebody is in every picture whose id is a multiple of {HELD_OUT_EVERY}, so false alarms "
+            "cannot be counted; add pictures without people"
+        )
+    require_pictures(scenes, (scene.image for scene in held_out))
 
     def detect(image: NDArray[np.uint8]) -> tuple[list[Box], NDArray[np.float32]]:
         found = detector.detect(image, threshold=0.0)
@@ -245,12 +259,14 @@ def measure_detector(model: Path, scenes: Path, people: Path | None, every: int 
         "protocol": "average precision at an IoU of 0.5; the rest at the threshold",
         "threshold": threshold,
         **measure_precision(detect, held_out).to_json(),
-        "without_people": sum(not s.people and not s.avoid for s in held_out),
+        "without_people": sum(scene.empty for scene in held_out),
         "false_alarms": round(false_alarms(detect, held_out, threshold), 1),
     }
     if people is not None:
         data = load_coco(people)
         data = replace(data, people=data.people[::every])
+        if not data.people:
+            raise AnnotationError(f"{people}: nobody is labelled in it")
         row["people_of"], row["searched"] = data.name, len(data.people)
         for name, pasting in (("found", None), ("found_pasted", _pasting(held_out))):
             rate, interval = main_person_found(detect, data, threshold, pasting)
@@ -269,14 +285,20 @@ def _origin(scenes: Path, pictures: int, people: Path | None, learn: KeypointDat
     return rows
 
 
+def _threshold(threshold: float, dev: Sequence[Scene]) -> str:
+    """What to say of a threshold, and of where it comes from."""
+    where = "chosen on dev" if any(scene.empty for scene in dev) else "not chosen: dev has no picture without people"
+    return f"a box is a person from a score of {threshold:.2f}, {where}"
+
+
 def _pasted(dev: Sequence[Scene], people: KeypointData | None) -> tuple[KeypointData, Pasting] | None:
-    """Some of dev's people and what pastes their pictures onto dev's scenes without people."""
-    if people is None:
+    """Some of dev's people and what pastes their pictures onto dev's scenes without people; None without either."""
+    if people is None or not people.people or not any(scene.empty for scene in dev):
         return None
     chosen = people.people[:: max(len(people.people) // DEV_PEOPLE, 1)]
     return replace(people, people=chosen), _pasting(dev)
 
 
 def _pasting(scenes: Sequence[Scene]) -> Pasting:
-    empty = [scene.image for scene in scenes if not scene.people and not scene.avoid]
+    empty = [scene.image for scene in scenes if scene.empty]
     return Pasting(empty, "the scenes without people", share=(0.2, 0.4))

@@ -16,7 +16,7 @@ from rich.console import Console
 import poseglass_models
 from poseglass_core.metrics import reference_lengths
 from poseglass_training.annotations import DEV_EVERY, AnnotationError, KeypointData
-from poseglass_training.commands.common import FAILED, INTERRUPTED, Fix, make_folder, people, refusal
+from poseglass_training.commands.common import FAILED, INTERRUPTED, Fix, check_target, make_folder, people, refusal
 from poseglass_training.commands.provenance import commit, portable, sha256
 from poseglass_training.crops import PhotoCrops, SampleSource
 from poseglass_training.locking import FolderInUse, only_run_in
@@ -192,6 +192,8 @@ def calibrate(
     from poseglass_training.checkpoint import CheckpointError, load_checkpoint
     from poseglass_training.presence import describe, fit_presence, presence_sources
 
+    target = out or checkpoint
+    check_target("calibrate", "--out", target)
     try:
         loaded = load_checkpoint(checkpoint).rounded()
         loaded = loaded if stacks is None else loaded.first_stacks(stacks)
@@ -207,7 +209,6 @@ def calibrate(
         raise refusal("calibrate", str(error)) from None
     smoothing = {f"{sigma:g}": rate for sigma, rate in rates.items()}
     made = {"smoothing": smoothing, "scores": fit.to_json(), "presence": report}
-    target = out or checkpoint
     replace(loaded, training={**loaded.training, "calibration": made}).save(target)
     chosen = f"{loaded.smoothing:g}"
     typer.echo(

@@ -84,7 +84,10 @@ def load_detector_checkpoint(path: str | Path) -> DetectorCheckpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
         metadata = json.loads(content["json"])
         if metadata["format"] != FORMAT:
-            raise CheckpointError(f"{path}: format {metadata['format']!r}, where a detector has {FORMAT!r}")
+            raise CheckpointError(
+                f"{path}: format {metadata['format']!r}, where a detector has {FORMAT!r}; name a .pt file that "
+                "`poseglass train-detector` wrote"
+            )
         settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["config"].items()}
         return DetectorCheckpoint(
             config=DetectorConfig(**settings),
@@ -101,5 +104,5 @@ def load_detector_checkpoint(path: str | Path) -> DetectorCheckpoint:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except Exception as error:  # whatever an unpickler makes of a file that is something else
         raise CheckpointError(
-            f"{path}: not a detector's checkpoint; name a .pt file that `poseglass train` wrote"
+            f"{path}: not a detector's checkpoint; name a .pt file that `poseglass train-detector` wrote"
         ) from error

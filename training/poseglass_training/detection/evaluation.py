@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -45,8 +46,15 @@ class Precision:
     pictures: int
 
     def to_json(self) -> dict[str, Any]:
-        """For manifests and reports."""
-        return {k: round(v, 2) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        """For manifests and reports; None for what is not defined, as where nobody is large."""
+        return {k: _defined(v) for k, v in asdict(self).items()}
+
+
+def _defined(value: Any) -> Any:
+    """A figure with two digits; None for NaN, which JSON does not have."""
+    if isinstance(value, tuple):
+        return None if any(math.isnan(end) for end in value) else value
+    return (None if math.isnan(value) else round(value, 2)) if isinstance(value, float) else value
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ def top_scores(detect: Detect, scenes: Sequence[Scene]) -> NDArray[np.float64]:
 def empty_pictures(scenes: Sequence[Scene]) -> Iterator[NDArray[np.uint8]]:
     """The pictures without anybody, [height, width, 3] RGB."""
     for scene in scenes:
-        if not scene.people and not scene.avoid:
+        if scene.empty:
             yield decode_image(read_picture(scene.image))
 
 

@@ -174,10 +174,8 @@ def train_detector(
         Diverged: the loss is not finite.
     """
     out.mkdir(parents=True, exist_ok=True)
+    check_run(out, resume)
     last = out / "last.pt"
-    if last.exists() != resume:
-        wrong = f"{out} holds a run already: add --resume" if last.exists() else f"{last}: there is no run to resume"
-        raise CheckpointError(f"{wrong}, or choose another folder")
     place = torch.device(device)
     torch.manual_seed(seed)
     network = Detector(preset.network)
@@ -193,7 +191,8 @@ def train_detector(
     if resume:
         checkpoint = load_detector_checkpoint(last)
         same = {key: checkpoint.training.get(key) for key in ("recipe", "seed", "samples")}
-        if not checkpoint.resume or same != {key: training[key] for key in same}:
+        ours = {key: training[key] for key in same}
+        if not checkpoint.resume or (same, _files(checkpoint.training)) != (ours, _files(training)):
             raise CheckpointError(
                 f"{last} was made by another preset, seed or data: choose another folder for this run"
             )
@@ -229,6 +228,24 @@ def train_detector(
         }
         append_metrics(out / "metrics.jsonl", epoch, row)
     return replace(checkpoint, resume={})
+
+
+def check_run(out: Path, resume: bool) -> None:
+    """Make sure that a run can begin in a folder, or go on in it.
+
+    Raises:
+        CheckpointError: there is a run already, or none to resume.
+    """
+    there = (out / "last.pt").exists()
+    if there and not resume:
+        raise CheckpointError(f"{out} holds a run already: add --resume, or choose another folder")
+    if resume and not there:
+        raise CheckpointError(f"{out / 'last.pt'}: there is no run to resume; leave out --resume, or name its folder")
+
+
+def _files(training: dict[str, Any]) -> list[str | None]:
+    """Hashes of the annotation files that a run learns from, wherever they lie."""
+    return [part.get("sha256") for part in training.get("data", [])]
 
 
 def take_trunk(network: Detector, init: Checkpoint | DetectorCheckpoint) -> None:

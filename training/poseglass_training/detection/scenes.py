@@ -36,7 +36,7 @@ class DetectionScenes:
         seed: of what is random.
 
     Raises:
-        AnnotationError: there are no scenes, or none without people, or a picture is missing.
+        AnnotationError: there are no scenes, or none without people, or nobody at all, or a picture is missing.
     """
 
     def __init__(
@@ -50,9 +50,14 @@ class DetectionScenes:
         self.scenes, self.length, self.augmentation, self.seed = list(scenes), length, augmentation, seed
         self.people = list(people.people) if people else []
         self.peopled = [i for i, scene in enumerate(self.scenes) if scene.people] or list(range(len(self.scenes)))
-        self.empty = [i for i, scene in enumerate(self.scenes) if not scene.people and not scene.avoid]
+        self.empty = [i for i, scene in enumerate(self.scenes) if scene.empty]
         if not self.empty:
-            raise AnnotationError("finding people is learned from pictures without people too: there are none")
+            raise AnnotationError(
+                "finding people is learned from pictures without people too: the scenes that are learned from have "
+                "none; add some"
+            )
+        if not self.people and not any(scene.people for scene in self.scenes):
+            raise AnnotationError("nobody is in the scenes that are learned from, nor are there other people: add some")
         paths = {scene.image for scene in self.scenes} | {person.image for person in self.people}
         self._encoded = {str(path): read_picture(path) for path in sorted(paths)}
 
