@@ -6,7 +6,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,11 @@ from poseglass_server.tickets import Ticket
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+PATIENCE = 0.01
+"""Seconds that a batch waits, at most, for crops of pictures that are being decoded. Decoding takes processors anyway,
+and what it leaves to one batch is cheaper than in two; but a large picture must not hold up the others."""
 
 
 class Closed(RuntimeError):
@@ -62,7 +68,21 @@ class Runners:
                 lane.since = time.monotonic()
             for unit in units:
                 lane.waiting.put(unit.submission.ticket.caller, unit)
+                lane.expected.discard(unit.submission.ticket)
             self._changed.notify(len(units))
+
+    @contextmanager
+    def expecting(self, lane: Lane[Any, Any], ticket: Ticket) -> Iterator[None]:
+        """Until this ends or they come, a ticket's first units are expected."""
+        with self._changed:
+            lane.expected.add(ticket)
+        try:
+            yield
+        finally:
+            with self._changed:
+                if ticket in lane.expected:  # nothing came
+                    lane.expected.discard(ticket)
+                    self._changed.notify()
 
     def close(self) -> None:
         """Run what runs to its end and no more; what waits fails with `Closed`."""
@@ -137,7 +157,8 @@ class Lane(Generic[Item, Result]):
         run: a batch of items to their results, in the same order; called in the runners' threads, and told whether the
             batch runs alone.
         most: items a batch.
-        delay: seconds that an item may wait for others to fill its batch; 0: a free thread takes what there is.
+        delay: seconds that an item may wait for others to fill its batch; 0: a free thread takes what there is, and
+            waits for nothing but what is `expecting`.
         name: for the observer.
     """
 
@@ -152,6 +173,7 @@ class Lane(Generic[Item, Result]):
         if most < 1:
             raise ValueError(f"most must be at least 1, not {most}")
         self.waiting: FairQueue[_Unit[Item, Result]] = FairQueue()
+        self.expected: set[Ticket] = set()  # whose items are about to come
         self.run, self.name = run, name
         self.since = 0.0  # of `time.monotonic`: when what waits began to
         self._runners, self._most, self._delay = runners, most, delay
@@ -178,11 +200,16 @@ class Lane(Generic[Item, Result]):
             ticket.waited += max(time.perf_counter() - began - submission.ran, 0.0)
             del submission  # a failed one holds its exception, that this frame, and this frame the submission
 
+    def expecting(self, ticket: Ticket) -> AbstractContextManager[None]:
+        """While a picture is prepared: a batch of what waits already had better wait for it, for a moment."""
+        return self._runners.expecting(self, ticket)
+
     def unripe_for(self) -> float:
         """Seconds until a batch should be made of what waits; 0: now."""
-        if self._delay <= 0 or len(self.waiting) >= self._most:
+        patience = max(self._delay, PATIENCE if self.expected else 0.0)
+        if patience <= 0 or len(self.waiting) >= self._most:
             return 0.0
-        return max(self.since + self._delay - time.monotonic(), 0.0)
+        return max(self.since + patience - time.monotonic(), 0.0)
 
     def batch(self, free: int) -> list[_Unit[Item, Result]]:
         """Take the next batch off the queue, less what nobody waits for; empty where nothing is left.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -50,6 +51,10 @@ class PoseModel:
     def through(self, ticket: Ticket) -> Network:
         """The network as one caller sees it."""
         return _CallersNetwork(self.manifest, self.ref, self.provider, self._lane, ticket)
+
+    def expecting(self, ticket: Ticket) -> AbstractContextManager[None]:
+        """While a caller's picture is decoded, before its crops come."""
+        return self._lane.expecting(ticket)
 
 
 def _run(network: Network, sharing: Network, crops: list[NDArray[np.uint8]], alone: bool) -> list[RawOutputs]:
