@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -19,11 +19,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-PATIENCE = 0.01
-"""Seconds that a batch waits, at most, for crops of pictures that are being decoded. Decoding takes processors anyway,
-and what it leaves to one batch is cheaper than in two; but a large picture must not hold up the others."""
-
-
 class Closed(RuntimeError):
     """The runners have stopped."""
 
@@ -32,8 +27,9 @@ class Runners:
     """Threads in which all networks of a process run, so that together they use the processors once.
 
     They are never idle while something waits: a batch is a free thread's share of what waits, up to the lane's maximum.
-    Lanes (networks) take turns, and in a lane its callers do. A single item that finds nothing else about runs *alone*:
-    no other batch begins until it is done, so it may take all processors, and is answered the soonest. Any other batch
+    Lanes (networks) take turns, and in a lane its callers do. A single item that finds nothing else about, or about to
+    come, runs *alone*: no other batch begins until it is done, so it may take all processors, and is answered the
+    soonest. Any other batch
     has to keep to its thread's share of them.
 
     Args:
@@ -45,6 +41,7 @@ class Runners:
         self.observer = observer or Observer()
         self._changed = threading.Condition()
         self._lanes: deque[Lane[Any, Any]] = deque()  # those with something waiting; whose turn it is stands first
+        self._expected: set[Ticket] = set()
         self._count, self._running = count, 0
         self._alone = False  # the one that runs
         self._closed = False
@@ -68,21 +65,19 @@ class Runners:
                 lane.since = time.monotonic()
             for unit in units:
                 lane.waiting.put(unit.submission.ticket.caller, unit)
-                lane.expected.discard(unit.submission.ticket)
+                self._expected.discard(unit.submission.ticket)
             self._changed.notify(len(units))
 
     @contextmanager
-    def expecting(self, lane: Lane[Any, Any], ticket: Ticket) -> Iterator[None]:
-        """Until this ends or they come, a ticket's first units are expected."""
+    def expecting(self, ticket: Ticket) -> Iterator[None]:
+        """Until this ends or they come, a ticket's first units are expected, and nothing begins alone before them."""
         with self._changed:
-            lane.expected.add(ticket)
+            self._expected.add(ticket)
         try:
             yield
         finally:
             with self._changed:
-                if ticket in lane.expected:  # nothing came
-                    lane.expected.discard(ticket)
-                    self._changed.notify()
+                self._expected.discard(ticket)
 
     def close(self) -> None:
         """Run what runs to its end and no more; what waits fails with `Closed`."""
@@ -127,7 +122,7 @@ class Runners:
             while not self._closed:
                 batch, soonest = (None, None) if self._alone else self._ripe()
                 if batch is not None:
-                    self._alone = not self._running and not self._lanes and len(batch[1]) == 1
+                    self._alone = len(batch[1]) == 1 and not (self._running or self._lanes or self._expected)
                     self._running += 1
                     return *batch, self._alone
                 self._changed.wait(soonest)  # while this holds no lane, whose network may be retired meanwhile
@@ -157,8 +152,7 @@ class Lane(Generic[Item, Result]):
         run: a batch of items to their results, in the same order; called in the runners' threads, and told whether the
             batch runs alone.
         most: items a batch.
-        delay: seconds that an item may wait for others to fill its batch; 0: a free thread takes what there is, and
-            waits for nothing but what is `expecting`.
+        delay: seconds that an item may wait for others to fill its batch; 0: a free thread takes what there is.
         name: for the observer.
     """
 
@@ -173,7 +167,6 @@ class Lane(Generic[Item, Result]):
         if most < 1:
             raise ValueError(f"most must be at least 1, not {most}")
         self.waiting: FairQueue[_Unit[Item, Result]] = FairQueue()
-        self.expected: set[Ticket] = set()  # whose items are about to come
         self.run, self.name = run, name
         self.since = 0.0  # of `time.monotonic`: when what waits began to
         self._runners, self._most, self._delay = runners, most, delay
@@ -200,16 +193,11 @@ class Lane(Generic[Item, Result]):
             ticket.waited += max(time.perf_counter() - began - submission.ran, 0.0)
             del submission  # a failed one holds its exception, that this frame, and this frame the submission
 
-    def expecting(self, ticket: Ticket) -> AbstractContextManager[None]:
-        """While a picture is prepared: a batch of what waits already had better wait for it, for a moment."""
-        return self._runners.expecting(self, ticket)
-
     def unripe_for(self) -> float:
         """Seconds until a batch should be made of what waits; 0: now."""
-        patience = max(self._delay, PATIENCE if self.expected else 0.0)
-        if patience <= 0 or len(self.waiting) >= self._most:
+        if self._delay <= 0 or len(self.waiting) >= self._most:
             return 0.0
-        return max(self.since + patience - time.monotonic(), 0.0)
+        return max(self.since + self._delay - time.monotonic(), 0.0)
 
     def batch(self, free: int) -> list[_Unit[Item, Result]]:
         """Take the next batch off the queue, less what nobody waits for; empty where nothing is left.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from poseglass_core.errors import NotSupported
@@ -53,9 +52,7 @@ class Job:
             Expired: nobody waits for it any more.
             InvalidInput, NotSupported: of decoding and inference.
         """
-        # Where people are looked for first, no crops come for a while.
-        expecting = self.model.expecting(ticket) if self.detector is None else nullcontext()
-        with self.memory.share(ticket) as reserve, expecting:
+        with self.memory.share(ticket) as reserve, self.model.expecting(ticket):
             return self._answer(ticket, reserve)
 
     def _answer(self, ticket: Ticket, reserve: Reserve) -> pb.PredictResponse:

@@ -44,6 +44,7 @@ class PoseModel:
     ) -> None:
         self.network = network
         self.manifest, self.ref, self.provider = network.manifest, network.ref, network.provider
+        self._runners = runners
         # Bound to the network, not to this object: the two would keep each other, and a retired model's session, alive.
         run = partial(_run, network, sharing or network)
         self._lane: Lane[NDArray[np.uint8], RawOutputs] = Lane(runners, run, most, delay, network.ref.name)
@@ -53,8 +54,8 @@ class PoseModel:
         return _CallersNetwork(self.manifest, self.ref, self.provider, self._lane, ticket)
 
     def expecting(self, ticket: Ticket) -> AbstractContextManager[None]:
-        """While a caller's picture is decoded, before its crops come."""
-        return self._lane.expecting(ticket)
+        """While a caller's picture is decoded, before anything of it is run; see `Runners.expecting`."""
+        return self._runners.expecting(ticket)
 
 
 def _run(network: Network, sharing: Network, crops: list[NDArray[np.uint8]], alone: bool) -> list[RawOutputs]:

@@ -222,23 +222,18 @@ def test_a_delay_lets_a_batch_fill(network, runners, pool):
     assert short.submit([5], Ticket("alone")) == [10]  # and nobody waits for ever
 
 
-def test_a_batch_waits_for_what_is_about_to_come_but_not_for_long(network, runners, pool, monkeypatch):
-    monkeypatch.setattr("poseglass_server.batcher.PATIENCE", 60.0)
-    lane, late, never = Lane(runners, network, most=8), Ticket("late"), Ticket("never")
-    with lane.expecting(late), lane.expecting(never):
-        early = pool.submit(lane.submit, [1], Ticket("early"))
-        while not lane.waiting:
-            time.sleep(0.001)
-        with lane.expecting(Ticket("bad")):  # which comes to nothing
-            pass
-        with lane.expecting(never):
-            pass
-        assert lane.submit([2], late) == [4]
-    assert early.result(20) == [2]
-    assert network.batches == [[1, 2]]
-    monkeypatch.setattr("poseglass_server.batcher.PATIENCE", 0.01)
-    with lane.expecting(never):
+def test_nothing_begins_alone_while_something_is_about_to_come(network):
+    runners = Runners(2)
+    lane, late = Lane(runners, network, most=8), Ticket("late")
+    with runners.expecting(late):
+        assert lane.submit([1], Ticket("early")) == [2]
+        assert lane.submit([2], late) == [4]  # it has come
         assert lane.submit([3], Ticket("early")) == [6]
+    with runners.expecting(late):  # and comes to nothing
+        pass
+    lane.submit([4], Ticket("early"))
+    assert network.alone == [False, True, True, True]
+    runners.close()
 
 
 def test_closing_fails_what_waits(network, pool):
