@@ -13,8 +13,8 @@ from poseglass.video.whole import package, whole_file
 KEY = b"poseglass"
 """Of the header in the schema's metadata: JSON with `format`, `skeleton` and `header`."""
 
-ROWS = 50_000
-"""Of a row group."""
+ROWS = 10_000
+"""Of a row group, which is what is in memory twice while it is written."""
 
 
 def to_arrow(table: PoseTable) -> Any:
@@ -37,8 +37,17 @@ def to_arrow(table: PoseTable) -> Any:
 def write(table: PoseTable, path: Path) -> None:
     """Write the file."""
     parquet = package("pyarrow.parquet", "writing Parquet")
-    with whole_file(path) as temporary:
-        parquet.write_table(to_arrow(table), temporary, compression="zstd", row_group_size=ROWS)
+    schema = to_arrow(table.select(slice(0, 0))).schema
+    floats = [field.name for field in schema if field.type in ("float", "double")]
+    # Bytes of equal weight side by side: joints that move compress to little more than half.
+    packing = {
+        "use_byte_stream_split": floats,
+        "use_dictionary": [name for name in schema.names if name not in floats],
+        "compression": "zstd",
+    }
+    with whole_file(path) as temporary, parquet.ParquetWriter(temporary, schema, **packing) as writer:
+        for begin in range(0, len(table), ROWS):
+            writer.write_table(to_arrow(table.select(slice(begin, begin + ROWS))))
 
 
 def read(path: Path) -> PoseTable:
