@@ -335,3 +335,16 @@ def test_convert_refuses_what_it_cannot_do(tmp_path):
     assert "--skeleton" in run(source, tmp_path / "x.csv", "--skeleton", "horse", expect=2).stderr
     assert "--from" in run(source, tmp_path / "x.csv", "--from", "horse", expect=2).stderr
     assert "no such file" in run(tmp_path / "absent.csv", tmp_path / "x.csv", expect=2).stderr
+
+
+def test_writing_parquet_does_not_load_pandas(tmp_path):
+    """It would take a second and 50 MB of every run."""
+    code = (
+        "import sys; from pathlib import Path; from poseglass.video import formats; "
+        "from poseglass.video.table import TableBuilder; from poseglass_core.skeleton import LSP; "
+        "builder = TableBuilder(LSP); builder.add(0, 0.0); "
+        f"formats.write(builder.build(), Path({str(tmp_path / 'x.parquet')!r}), 'parquet'); "
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+    assert len(poseglass.load(tmp_path / "x.parquet")) == 1

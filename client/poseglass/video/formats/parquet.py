@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from poseglass.video.formats.flat import describe, from_columns, parse_about, to_about, to_columns
 from poseglass.video.table import PoseTable
 from poseglass.video.whole import package, whole_file
@@ -25,13 +28,21 @@ def to_arrow(table: PoseTable) -> Any:
     """
     arrow = package("pyarrow", "writing Parquet")
     columns = to_columns(table)
-    arrays = [arrow.array(values, from_pandas=True) for values in columns.values()]
+    arrays = [_array(arrow, values) for values in columns.values()]
     fields = [
         arrow.field(name, array.type, metadata={"description": describe(name)})
         for name, array in zip(columns, arrays, strict=True)
     ]
     about = json.dumps(to_about(table)).encode()
     return arrow.Table.from_arrays(arrays, schema=arrow.schema(fields, metadata={KEY: about}))
+
+
+def _array(arrow: Any, values: NDArray[Any]) -> Any:
+    """An Arrow array of numbers; `arrow.array` would import pandas, only to see that they are none of its."""
+    values = np.ascontiguousarray(values)
+    known = ~np.isnan(values) if values.dtype.kind == "f" else None
+    bits = None if known is None or known.all() else arrow.py_buffer(np.packbits(known, bitorder="little"))
+    return arrow.Array.from_buffers(arrow.from_numpy_dtype(values.dtype), len(values), [bits, arrow.py_buffer(values)])
 
 
 def write(table: PoseTable, path: Path) -> None:
