@@ -20,7 +20,8 @@ class Spent:
     Attributes:
         cpu_seconds: of all its threads.
         seconds: on the wall.
-        peak_mb: MiB that it held at most; its own alone.
+        peak_mb: MiB that it held at most, its own alone; no less than this process held when it began, as the system
+            counts from before the program replaced it.
         output: what it printed.
     """
 
