@@ -8,9 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -52,9 +49,3 @@ def spend(arguments: Sequence[str]) -> Spent:
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {output.strip()[-2000:]}")
     return Spent(usage.ru_utime + usage.ru_stime, seconds, usage.ru_maxrss / 1024, output)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a running process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -14,7 +14,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,41 +22,35 @@ import typer
 
 import poseglass
 from machine import processor
+from poseglass.bench.usage import process_cost
 from poseglass_core.files import write_whole
 from poseglass_runtime.threads import available_threads
 from serving import running_server
-from spending import cpu_seconds, spend
+from spending import Spent, spend
 
 HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one way of doing a video, once; seconds of the processors and on the wall."""
-
-    cpu_seconds: float
-    seconds: float
-
-
-def extract(video: Path, out: Path, options: list[str]) -> Cost:
+def extract(video: Path, out: Path, options: list[str]) -> Spent:
     """By this project."""
-    spent = spend(["-m", "poseglass", "video", str(video), "--out", str(out), *options])
-    return Cost(spent.cpu_seconds, spent.seconds)
+    return spend(["-m", "poseglass", "video", str(video), "--out", str(out), *options])
 
 
-def on_a_server(video: Path, out: Path, model: str, threads: int) -> Cost:
-    """By this project, with a server on this machine."""
+def on_a_server(video: Path, out: Path, model: str, threads: int) -> Spent:
+    """By this project, with a server on this machine, whose processor time counts too."""
     with running_server([model], threads) as server:
-        before = cpu_seconds(server.process.pid)
-        cost = extract(video, out, ["--server", server.address, "--model", model])
-        return Cost(cost.cpu_seconds + cpu_seconds(server.process.pid) - before, cost.seconds)
+        before = process_cost(server.process.pid)
+        spent = extract(video, out, ["--server", server.address, "--model", model])
+        after = process_cost(server.process.pid)
+    if before is None or after is None:
+        raise RuntimeError("the server ended on the way")
+    return replace(spent, cpu_seconds=spent.cpu_seconds + after[0] - before[0])
 
 
-def bare(video: Path, rows: Path, model: str, sessions: int, threads: int) -> Cost:
+def bare(video: Path, rows: Path, model: str, sessions: int, threads: int) -> Spent:
     """Its parts alone."""
     program = [str(HERE / "bare_video.py"), str(video), "--rows", str(rows), "--model", model]
-    spent = spend([*program, "--sessions", str(sessions), "--threads", str(threads)])
-    return Cost(spent.cpu_seconds, spent.seconds)
+    return spend([*program, "--sessions", str(sessions), "--threads", str(threads)])
 
 
 def main(
@@ -73,7 +67,7 @@ def main(
         (rows,) = first.glob("*/*.parquet")
         counts = poseglass.load(rows).header["counts"]
         names = iter(range(rounds * 2))
-        ways: dict[str, Callable[[], Cost]] = {
+        ways: dict[str, Callable[[], Spent]] = {
             f"bare, 1 session x {threads}": lambda: bare(video, rows, model, 1, threads),
             f"bare, {threads} sessions x 1": lambda: bare(video, rows, model, threads, 1),
             "in this process": lambda: extract(
@@ -81,7 +75,7 @@ def main(
             ),
             "with a server": lambda: on_a_server(video, Path(scratch) / str(next(names)), model, threads),
         }
-        costs: dict[str, list[Cost]] = {name: [] for name in ways}
+        costs: dict[str, list[Spent]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, way in ways.items():
                 costs[name].append(way())
@@ -100,7 +94,7 @@ def main(
         write_whole(out, (json.dumps(document, indent=2) + "\n").encode())
 
 
-def _figures(costs: list[Cost], frames: int, threads: int) -> dict[str, float]:
+def _figures(costs: list[Spent], frames: int, threads: int) -> dict[str, float]:
     return {
         "frames_per_cpu_s": statistics.median(frames / cost.cpu_seconds for cost in costs),
         "frames_per_s": statistics.median(frames / cost.seconds for cost in costs),

@@ -1,7 +1,7 @@
 """Whether memory grows with a video's length: the peak of `poseglass video` on a short and on a long one.
 
     python benchmarks/video_memory.py
-    python benchmarks/video_memory.py --frames 2000,20000 --model hourglass-s --json memory.json
+    python benchmarks/video_memory.py --frames 2000 --frames 20000 --model hourglass-s --json memory.json
 
 The videos show a rendered figure that walks to and fro; only their length differs.
 """
@@ -54,12 +54,12 @@ def peak_of(frames: int, model: str) -> float:
 
 
 def main(
-    frames: Annotated[str, typer.Option(help="Lengths, separated by commas.")] = "2000,20000",
+    frames: Annotated[list[int], typer.Option(min=1, help="Length of a video; repeatable.")] = [2000, 20000],  # noqa: B006
     model: Annotated[str, typer.Option()] = "hourglass-s",
     out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Measure, and print a table."""
-    peaks = {int(length): peak_of(int(length), model) for length in frames.split(",")}
+    peaks = {length: peak_of(length, model) for length in frames}
     first = next(iter(peaks.values()))
     for length, peak in peaks.items():
         print(f"{length:7,} frames: {peak:6.1f} MiB at most ({100 * (peak / first - 1):+.1f} %)")

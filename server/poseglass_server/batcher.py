@@ -29,8 +29,7 @@ class Runners:
     They are never idle while something waits: a batch is a free thread's share of what waits, up to the lane's maximum.
     Lanes (networks) take turns, and in a lane its callers do. A single item that finds nothing else about, or about to
     come, runs *alone*: no other batch begins until it is done, so it may take all processors, and is answered the
-    soonest. Any other batch
-    has to keep to its thread's share of them.
+    soonest. Any other batch has to keep to its thread's share of them.
 
     Args:
         count: batches that run at once.

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import poseglass_models
 from poseglass_runtime.detector import DetectorEngine, load_detector, load_model
-from poseglass_runtime.engine import CPU, Engine, ModelError, check_device, load_engine
+from poseglass_runtime.engine import CPU, Engine, ModelError, load_engine
 from poseglass_server.batcher import Runners
 from poseglass_server.catalogue import Catalogue, RepositoryCatalogue
 from poseglass_server.models import Models
@@ -135,7 +135,6 @@ class Choice:
             RepositoryError: there is no such directory.
         """
         if self.folder is not None:
-            check_device(loader.device)
             return RepositoryCatalogue(Repository(self.folder, loader, self.default), self.watch)
         detectors = self.detectors or list(filter(None, [poseglass_models.detector()]))
         return Catalogue(

@@ -105,8 +105,7 @@ def bench(
     people = checks.whole("--boxes", boxes, 0, 1000, "a whole number from 0 to 1000")
     options = _options(locate, detector, model, version, heatmaps, flip)
     if people:
-        sought = {"--detector": detector, "--locate": "" if locate == "auto" else locate}
-        check_sought(sought, "pictures are sent with boxes: add --boxes 0")
+        check_sought({"--detector": detector, "--locate": locate}, "pictures are sent with boxes: add --boxes 0")
     _check_file("--out", out, (".json",))
     _check_file("--plot", plot, SUFFIXES)
     gauge = Gauge(server_pid)

@@ -102,8 +102,12 @@ def predict(
         overlap_threshold=overlap_threshold,
     )
     if box:
-        sought = {"--detector": detector, "--person-threshold": person_threshold}
-        sought |= {"--locate": "" if locate == "auto" else locate, "--overlap-threshold": overlap_threshold}
+        sought = {
+            "--detector": detector,
+            "--person-threshold": person_threshold,
+            "--locate": locate,
+            "--overlap-threshold": overlap_threshold,
+        }
         check_sought(sought, "--box says where they are: leave that out")
     answers = _ask(connection, files, options) if server else _compute(device, files, options)
     first = next(answers)  # what is wrong with the question shows here, before anything is printed

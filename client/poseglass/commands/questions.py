@@ -47,14 +47,14 @@ def check_sought(given: Mapping[str, object], but: str) -> None:
     """Refuse options of the search for people where nobody is searched for: they would change nothing.
 
     Args:
-        given: option -> its value; what is empty or None was not given.
+        given: option -> its value; what is empty, None or "auto" was not given.
         but: why nobody is searched for, and how to search.
 
     Raises:
         InvalidRequest: naming the first that was given.
     """
     for option, value in given.items():
-        if value not in ("", None):
+        if value not in ("", None, "auto"):
             raise InvalidRequest(option, f"is about people who are looked for, but {but}; or leave this out")
 
 
