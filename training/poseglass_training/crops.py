@@ -26,6 +26,7 @@ class Augmentation:
         flip: probability of a mirrored crop.
         rotation: largest turn in degrees, either way; drawn for `rotated` of the crops.
         rotated: share of crops that are turned at all.
+        tumbled: share of crops that are turned by anything up to half a turn either way, whatever `rotation` says.
         scale: largest change of the crop's size, as a factor less 1.
         shift: largest shift, as a fraction of the box's longer side.
         colour: largest change of each channel's gain and offset, as a fraction.
@@ -39,6 +40,7 @@ class Augmentation:
     shift: float = 0.0
     colour: float = 0.0
     coarse: float = 0.0
+    tumbled: float = 0.0
 
 
 class Sample(NamedTuple):
@@ -190,6 +192,8 @@ def draw_affine(
     angle = rng.uniform(-a.rotation, a.rotation) if rng.random() < a.rotated else 0.0
     scale = 1 + rng.uniform(-a.scale, a.scale)
     mirrored = bool(rng.random() < a.flip)
+    if a.tumbled and rng.random() < a.tumbled:
+        angle = rng.uniform(-180.0, 180.0)
     moved = Box(box.x + float(shift[0]), box.y + float(shift[1]), box.width, box.height, angle)
     affine = crop_affine(moved, size, padding * scale)
     return (compose(mirror_affine(size[1]), affine) if mirrored else affine), mirrored

@@ -109,6 +109,13 @@ PRESETS: dict[str, Preset] = {
     "hourglass-m-polish": Preset(
         HOURGLASS_M, phases=(Phase(192, 6),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
     ),
+    # The same from weights of its own (--init), for people who are upside down or lie: a third of LSPET's.
+    "hourglass-m-tumbled": Preset(
+        HOURGLASS_M,
+        phases=(Phase(128, 8), Phase(192, 4)),
+        learning_rate=1.5e-3,
+        augmentation=replace(AUGMENTATION, coarse=0.3, tumbled=0.3),
+    ),
     # 8.3 GMAC: two stacks of the paper's width, from scratch; for a GPU.
     "hourglass-m-wide": Preset(
         HourglassConfig(joints=1, stacks=2, features=256, input_size=(256, 256)),
