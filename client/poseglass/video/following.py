@@ -3,6 +3,9 @@
 A frame is looked at where the people were `LAG` frames before, so that `LAG` frames are always under way; what follows
 from a frame is decided by frame numbers alone, never by which answer comes first. Joints are rounded before anything
 uses them, so that whatever computed them, the crop that follows is the same.
+
+Where nobody is followed, only the last of a few frames is searched, and the others are looked at where it showed
+somebody: an empty stretch costs a part of the searches, and whoever comes into it is not missed.
 """
 
 from __future__ import annotations
@@ -56,6 +59,8 @@ class FollowSettings:
     Attributes:
         detect_every: frames after which people are looked for anew, although all are followed.
         search_every: likewise where nobody is followed.
+        look_back: look at the frames between two such searches too, once the later one has shown somebody. They have
+            to wait for it; without, nobody is in them.
         keep: least score of somebody who is followed; below it the person is lost, and looked for in that same frame.
         joint_threshold: joints below it are left out of the rows (they guide the next crop all the same).
 
@@ -63,8 +68,9 @@ class FollowSettings:
         InvalidRequest: a setting that cannot be; the message names the option.
     """
 
-    detect_every: int = 25
-    search_every: int = 1
+    detect_every: int = 50
+    search_every: int = 3
+    look_back: bool = True
     keep: float = 0.2
     joint_threshold: float = 0.0
 
@@ -83,6 +89,7 @@ class FollowSettings:
             "lag": LAG,
             "detect_every": self.detect_every,
             "search_every": self.search_every,
+            "look_back": self.look_back,
             "keep": self.keep,
             "joint_threshold": self.joint_threshold,
         }
@@ -90,17 +97,19 @@ class FollowSettings:
 
 @dataclass(frozen=True)
 class Plan:
-    """How one frame is to be looked at.
+    """How one frame, or the last of a few, is to be looked at.
 
     Attributes:
         number: of the frame in its segment, from 0.
         anew: look for people anywhere too.
         boxes: by slot, of those who are followed.
+        count: frames up to that one; those before it are looked at where it shows somebody.
     """
 
     number: int
     anew: bool
     boxes: dict[int, Box]
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -123,15 +132,25 @@ class Seen:
         return [*self.followed.values(), *self.fresh]
 
 
-def look(ask: Ask, image: NDArray[np.uint8], plan: Plan, settings: FollowSettings) -> Seen:
-    """Look at one frame; needs nothing but its plan, so that frames can be looked at side by side.
+def look(ask: Ask, images: Sequence[NDArray[np.uint8]], plan: Plan, settings: FollowSettings) -> list[Seen]:
+    """Look at the frames of a plan; needs nothing else, so that plans can be looked at side by side.
 
     Args:
         ask: finds poses.
-        image: [height, width, 3] RGB, upright.
+        images: [height, width, 3] RGB, upright; `plan.count` of them, or fewer where the segment ends.
         plan: where to look.
         settings: whom to believe.
+
+    Returns:
+        What was seen, an image each, in their order.
     """
+    seen = [_look(ask, images[-1], plan, settings)]
+    for image in reversed(images[:-1]):
+        seen.append(_look_back(ask, image, seen[-1].poses, settings))
+    return seen[::-1]
+
+
+def _look(ask: Ask, image: NDArray[np.uint8], plan: Plan, settings: FollowSettings) -> Seen:
     followed: dict[int, Pose] = {}
     if plan.boxes:
         poses = [settled(pose) for pose in ask(image, list(plan.boxes.values()))]
@@ -147,6 +166,17 @@ def look(ask: Ask, image: NDArray[np.uint8], plan: Plan, settings: FollowSetting
             if not any(alike(pose, other) for other in [*followed.values(), *fresh]):
                 fresh.append(pose)
     return Seen(dict(sorted(followed.items())), tuple(fresh), anew)
+
+
+def _look_back(ask: Ask, image: NDArray[np.uint8], later: Sequence[Pose], settings: FollowSettings) -> Seen:
+    """Look at a frame where people are in the one after it."""
+    found: list[Pose] = []
+    if later:
+        poses = map(settled, ask(image, [next_box(pose) for pose in later]))
+        for pose in sorted(poses, key=lambda pose: -pose.score):
+            if pose.score >= settings.keep and not any(alike(pose, other) for other in found):
+                found.append(pose)
+    return Seen({}, tuple(found), False)
 
 
 class Follower:
@@ -166,29 +196,42 @@ class Follower:
     def ready(self) -> bool:
         """Whether the next frame can be planned: what it depends on has been taken in.
 
-        Those who are found by a look anew are followed at once, so a frame that does not itself look waits for it.
+        Those who are found by a look anew are followed at once, so a frame that does not itself look waits for it; so
+        does everything for the first look of all, which mostly shows somebody.
         """
         waiting = self._under_way
-        return len(waiting) < LAG and not (waiting and waiting[-1].anew and not self._due())
+        if len(waiting) >= LAG:
+            return False
+        return not (waiting and waiting[-1].anew and (waiting[-1].number == 0 or not self._due()))
 
     def plan(self) -> Plan:
-        """How to look at the next frame."""
+        """How to look at the next frame, or the next few."""
         boxes = {slot: next_box(pose) for slot, pose in self._people.items()}
-        plan = Plan(self._next_frame, self._due(), boxes)
-        if plan.anew:
+        together = self._settings.search_every if self._searching() else 1
+        anew = self._due()
+        self._next_frame += together
+        plan = Plan(self._next_frame - 1, anew, boxes, together)
+        if anew:
             self._last_anew = plan.number
-        self._next_frame += 1
         self._under_way.append(plan)
         return plan
 
-    def take(self, seen: Seen) -> None:
-        """Learn from the oldest planned frame."""
+    def take(self, answer: Sequence[Seen]) -> None:
+        """Learn from the oldest plan.
+
+        Args:
+            answer: what was seen in its frames, in order.
+        """
         plan = self._under_way.popleft()
-        if seen.anew:
+        if answer[-1].anew:
             self._last_anew = max(self._last_anew or 0, plan.number)
         for slot in plan.boxes:
-            if slot not in seen.followed:
+            if slot not in answer[-1].followed:
                 self._people.pop(slot, None)
+        for seen in answer:  # one after another, so that who moves fast is known again
+            self._meet(seen)
+
+    def _meet(self, seen: Seen) -> None:
         newcomers = list(seen.fresh)
         for slot, pose in seen.followed.items():
             if slot in self._people:
@@ -201,9 +244,13 @@ class Follower:
                 known, self._next_slot = self._next_slot, self._next_slot + 1
             self._people[known] = pose
 
+    def _searching(self) -> bool:
+        """Whether the next few frames are one plan, the last of which is searched."""
+        return self._settings.look_back and not self._people and self._last_anew is not None
+
     def _due(self) -> bool:
-        """Whether the next frame looks anew, as far as is known."""
-        if self._last_anew is None:
+        """Whether the next plan looks anew, as far as is known."""
+        if self._last_anew is None or self._searching():
             return True
         every = self._settings.detect_every if self._people else self._settings.search_every
         return self._next_frame - self._last_anew >= every

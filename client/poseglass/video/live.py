@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from poseglass.errors import Cancelled, InvalidRequest, PoseglassError, Unavailable
-from poseglass.video.asking import Asker
+from poseglass.video.asking import Asker, Facts
 from poseglass.video.counts import Counts
 from poseglass.video.finish import Finishing
 from poseglass.video.folder import DiskFull, VideoFolder, locked, room
-from poseglass.video.following import LAG, Seen, visible
+from poseglass.video.following import LAG, FollowSettings, Seen, visible
 from poseglass.video.job import JobSettings, Outcome, complete, depends_on, unexpected
 from poseglass.video.livecapture import NEVER, OLDEST, Capture, open_live
 from poseglass.video.livemirror import MirrorAsk, mirrored
@@ -111,7 +111,11 @@ def record(
             raise _nothing(capture, enough, out)
         folder = new_folder(out, source, capture.started)
         with locked(folder.path), _kept(folder):
-            settings = replace(settings, options={**settings.options, "mirror": live.mirror, "drop": capture.drop})
+            settings = replace(
+                settings,
+                options={**settings.options, "mirror": live.mirror, "drop": capture.drop},
+                following=_at_once(settings.following, asker.facts),
+            )
             folder.begin({"input": _input(capture), **depends_on(asker.facts, settings)})
             _note(folder, capture)
             watcher.begin(folder.path)
@@ -210,6 +214,11 @@ def _look(
         run_segments(frames(), machine, keep, progress)
 
 
+def _at_once(following: FollowSettings, facts: Facts) -> FollowSettings:
+    """No frame waits for a later one; where people are found in one look, every frame without anyone gets it."""
+    return replace(following, look_back=False, search_every=1 if facts.everybody else following.search_every)
+
+
 def _note(folder: VideoFolder, capture: Capture) -> None:
     """Counts and facts as they are now, for whoever finishes the recording, should this process not get to it."""
     folder.note(counts=capture.counts.to_json(), video=capture.facts)
@@ -236,7 +245,7 @@ class _Watched(Executor):
     def answers(self) -> Iterator[Seen]:
         """Those that are there by now and were not given out before."""
         while self._answers and self._answers[0].done():
-            yield self._answers.popleft().result()
+            yield from self._answers.popleft().result()
 
 
 def _input(capture: Capture) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from poseglass.errors import Cancelled
-from poseglass.video.following import LAG, Ask, Follower, FollowSettings, Seen, look, visible
+from poseglass.video.following import LAG, Ask, Follower, FollowSettings, Plan, Seen, look, visible
 from poseglass.video.segments import Passed, SegmentFrame
 from poseglass.video.table import PoseTable, TableBuilder
 from poseglass_core.skeleton import Skeleton
@@ -73,16 +73,27 @@ def run_segments(
 def _looked_at(
     frames: Iterator[SegmentFrame | Passed], machine: Machine, progress: Callable[[], None]
 ) -> Iterator[tuple[SegmentFrame, Seen]]:
-    """Frames with what was seen in them, in order, `LAG` of them under way."""
-    waiting: deque[tuple[SegmentFrame, Follower, Future[Seen]]] = deque()
+    """Frames with what was seen in them, in order, `LAG` plans of them under way."""
+    waiting: deque[tuple[list[SegmentFrame], Follower, Future[list[Seen]]]] = deque()
     follower, number = Follower(machine.settings), -1
+    plan: Plan | None = None
+    gathered: list[SegmentFrame] = []  # of that plan
 
-    def oldest() -> tuple[SegmentFrame, Seen]:
-        frame, its_follower, answer = waiting.popleft()
+    def begin() -> None:
+        nonlocal plan, gathered
+        if plan is not None:
+            images = [frame.image for frame in gathered]
+            answer = machine.looking.submit(look, machine.ask, images, plan, machine.settings)
+            waiting.append((gathered, follower, answer))
+        plan, gathered = None, []
+
+    def oldest() -> Iterator[tuple[SegmentFrame, Seen]]:
+        its_frames, its_follower, answer = waiting.popleft()
         seen = answer.result()
         its_follower.take(seen)
-        progress()
-        return frame, seen
+        for pair in zip(its_frames, seen, strict=True):
+            progress()
+            yield pair
 
     try:
         for frame in frames:
@@ -92,14 +103,18 @@ def _looked_at(
                 progress()
                 continue
             if frame.segment != number:
+                begin()  # what the segment before has left
                 follower, number = Follower(machine.settings), frame.segment
-            while waiting and (len(waiting) >= LAG or not follower.ready()):
-                yield oldest()
-            plan = follower.plan()
-            answer = machine.looking.submit(look, machine.ask, frame.image, plan, machine.settings)
-            waiting.append((frame, follower, answer))
+            if plan is None:
+                while waiting and (len(waiting) >= LAG or not follower.ready()):
+                    yield from oldest()
+                plan = follower.plan()
+            gathered.append(frame)
+            if len(gathered) == plan.count:
+                begin()
+        begin()
         while waiting:
-            yield oldest()
+            yield from oldest()
     finally:
         for _, _, answer in waiting:
             answer.cancel()

@@ -68,28 +68,27 @@ class Selection:
 class Decoded:
     """One decoded frame; its pixels are converted when asked for, so that frames passed over cost little.
 
+    Args:
+        matrix: the display matrix; None: pixels are stored as they are shown.
+
     Attributes:
         index: among all decoded frames, from 0.
         time: seconds of presentation; greater than the frame's before.
     """
 
-    def __init__(self, index: int, time: float, frame: Any) -> None:
-        self.index, self.time, self._frame = index, time, frame
+    def __init__(self, index: int, time: float, frame: Any, matrix: bytes | None) -> None:
+        self.index, self.time, self._frame, self._matrix = index, time, frame, matrix
 
     def image(self) -> Image:
         """The pixels, uint8 [height, width, 3] RGB, upright; alpha is left aside, deeper colours are rounded."""
         pixels: Image = self._frame.to_ndarray(format="rgb24")
-        matrix = self._matrix()
-        return pixels if matrix is None else upright(pixels, matrix)
+        return pixels if self._matrix is None else upright(pixels, self._matrix)
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the upright picture."""
-        stored, matrix = (int(self._frame.height), int(self._frame.width)), self._matrix()
-        return stored[::-1] if matrix is not None and turned(matrix) else stored
-
-    def _matrix(self) -> bytes | None:
-        return next((bytes(data) for data in self._frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+        stored = (int(self._frame.height), int(self._frame.width))
+        return stored[::-1] if self._matrix is not None and turned(self._matrix) else stored
 
 
 class ContainerReader:
@@ -159,14 +158,16 @@ class ContainerReader:
         Raises:
             InvalidRequest: not one frame decodes.
         """
-        counts = self.counts
+        counts, matrix = self.counts, None
         for frame, time in self._clock.timed(self._frames(), self._stream.time_base):
             index, counts.decoded = counts.decoded, counts.decoded + 1
             counts.damaged_frames += bool(frame.is_corrupt)
             counts.repaired_times = self._clock.repaired
             counts.first_time = time if counts.first_time is None else counts.first_time
             counts.last_time = time
-            decoded = Decoded(index, time, frame)
+            if index == 0 or frame.key_frame:  # it changes nowhere else, and asking costs as much as converting pixels
+                matrix = display_matrix(frame)
+            decoded = Decoded(index, time, frame, matrix)
             self.size = self.size or decoded.size
             yield decoded
         counts.ended = True
@@ -244,6 +245,11 @@ class ContainerReader:
         # Matroska's tag is the time at which the last frame ends.
         first = float((self._stream.start_time or 0) * self._stream.time_base)
         return 3600 * hours + 60 * minutes + seconds - first
+
+
+def display_matrix(frame: Any) -> bytes | None:
+    """What the file says of how a frame is to be turned; None: nothing."""
+    return next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
 
 
 class VideoReader(ContainerReader):

@@ -10,7 +10,7 @@ import numpy as np
 
 from poseglass.errors import PoseglassError
 from poseglass.video.annotate import draw_rows
-from poseglass.video.reading import Decoded, pyav
+from poseglass.video.reading import Decoded, display_matrix, pyav
 from poseglass.video.table import PoseTable
 from poseglass_core.drawing import Image
 
@@ -65,7 +65,7 @@ def _frame_at(source: Path, time: float) -> Image | None:
                 if here > time + NEAR:
                     return None
                 if here >= time - NEAR:
-                    return Decoded(0, here, frame).image()
+                    return Decoded(0, here, frame, display_matrix(frame)).image()
     except (av.FFmpegError, IndexError, ValueError):
         return None
     return None

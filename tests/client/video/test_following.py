@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from poseglass.errors import InvalidRequest
-from poseglass.video.following import LAG, Follower, FollowSettings, Plan, alike, look, settled, visible
+from poseglass.video.following import LAG, Follower, FollowSettings, Plan, Seen, alike, look, settled, visible
 from poseglass.video.pipeline import Machine, run_segments
 from poseglass.video.segments import SegmentFrame
 
@@ -35,8 +35,7 @@ def test_one_person_is_followed_by_boxes_after_the_first_look(blobs):
     ask = blobs.BlobAsk()
     table = follow(ask, blobs.walk(30))
     assert table.frame_count == len(table) == 30
-    # The second frame is on its way before the first has shown anybody, and looks for itself.
-    assert sorted(ask.asked) == [0, 0] + [1] * 28
+    assert sorted(ask.asked) == [0] + [1] * 29
     for i, image in enumerate(blobs.walk(30)):
         assert np.allclose(table.joints[i], blobs.find(image, 0).points, atol=1 / 64)
 
@@ -58,7 +57,7 @@ def test_somebody_lost_is_looked_for_in_the_same_frame(blobs):
     assert np.allclose(centres(table, slice(10, 20)), centres(table, slice(10, 11)))
 
 
-def test_nobody_is_a_row_and_every_frame_is_searched(blobs):
+def test_nobody_is_a_row_and_nobody_is_missed(blobs):
     frames = blobs.walk(6) + [blobs.draw(48, 96, {})] * 5 + blobs.walk(6)
     ask = blobs.BlobAsk()
     table = follow(ask, frames)
@@ -72,11 +71,34 @@ def test_an_expensive_search_is_not_repeated_every_frame(blobs):
     assert ask.asked == [0] * 5  # at 0, 5, 10, 15, 20
 
 
+@pytest.mark.parametrize("empty", range(8))
+def test_whoever_comes_between_two_searches_is_in_every_frame_all_the_same(blobs, empty):
+    frames = [blobs.draw(48, 96, {})] * empty + blobs.walk(12)
+    ask = blobs.BlobAsk()
+    table = follow(ask, frames, FollowSettings(search_every=5, detect_every=1000))
+    assert (table.person == np.array([-1] * empty + [0] * 12)).all()
+    assert ask.asked.count(0) <= 6  # at 0, 5, 10, 15; whom a search has shown and who has moved far costs another
+    for i in range(empty, empty + 12):
+        assert np.allclose(table.joints[i], blobs.find(frames[i], 0).points, atol=1 / 64)
+
+
+def test_a_segment_that_ends_between_two_searches_is_searched_at_its_end(blobs):
+    frames = [blobs.draw(48, 96, {})] * 3 + blobs.walk(2)
+    table = follow(blobs.BlobAsk(), frames, FollowSettings(search_every=50))
+    assert (table.person == np.array([-1, -1, -1, 0, 0])).all()
+
+
+def test_no_frame_waits_where_nobody_looks_back(blobs):
+    frames = [blobs.draw(48, 96, {})] * 3 + blobs.walk(5)
+    table = follow(blobs.BlobAsk(), frames, FollowSettings(search_every=4, look_back=False))
+    assert (table.person == np.array([-1] * 4 + [0] * 4)).all()
+
+
 def test_newcomers_are_found_every_so_many_frames(blobs):
     frames = blobs.walk(40)
     frames[15:] = blobs.walk(40, people=2)[15:]
     table = follow(blobs.BlobAsk(), frames, FollowSettings(detect_every=10))
-    assert table.frame[table.person == 1].tolist() == list(range(21, 40))  # frame 1 looked too
+    assert table.frame[table.person == 1].tolist() == list(range(20, 40))
 
 
 def test_nobody_is_there_twice(blobs):
@@ -87,7 +109,7 @@ def test_nobody_is_there_twice(blobs):
     # Both looks see the same pose; a crop that slid onto the same person gives way to the more certain one.
     image, (one, other) = blobs.walk(1, people=2)[0], (blobs.find(blobs.walk(1, people=2)[0], i) for i in (0, 1))
     twice = Plan(5, False, {3: other.box, 4: one.box, 7: one.box})
-    seen = look(ask, image, twice, FollowSettings())
+    (seen,) = look(ask, [image], twice, FollowSettings())
     assert sorted(seen.followed) == [3, 4]
     assert seen.anew
     assert seen.fresh == ()
@@ -129,7 +151,12 @@ def test_a_frame_that_does_not_look_waits_for_one_that_does():
     follower = Follower(FollowSettings(search_every=5))
     assert follower.ready()
     assert follower.plan().anew
-    assert not follower.ready()
+    assert not follower.ready()  # the first look mostly shows somebody
+    follower.take([Seen({}, (), True)])
+    for number in (5, 10):  # nobody is there: two searches side by side
+        assert follower.ready()
+        assert (plan := follower.plan()).anew
+        assert (plan.number, plan.count) == (number, 5)
 
 
 def test_joints_under_the_threshold_are_left_out_of_rows_only(blobs):
