@@ -44,6 +44,29 @@ class Estimates:
     heatmaps: NDArray[np.float32]
     to_image: list[Affine]
 
+    def of(self, indices: Sequence[int]) -> Estimates:
+        """Those of some boxes, in that order."""
+        at = list(indices)
+        return Estimates(
+            joints=self.joints[at],
+            scores=self.scores[at],
+            presence=None if self.presence is None else self.presence[at],
+            heatmaps=self.heatmaps[at],
+            to_image=[self.to_image[i] for i in at],
+        )
+
+    def and_those(self, others: Estimates) -> Estimates:
+        """These, and others of the same model behind them."""
+        return Estimates(
+            joints=np.concatenate([self.joints, others.joints]),
+            scores=np.concatenate([self.scores, others.scores]),
+            presence=None
+            if self.presence is None or others.presence is None
+            else np.concatenate([self.presence, others.presence]),
+            heatmaps=np.concatenate([self.heatmaps, others.heatmaps]),
+            to_image=[*self.to_image, *others.to_image],
+        )
+
 
 def estimate(
     infer: Infer, manifest: Manifest, image: NDArray[np.uint8], boxes: Sequence[Box], flip_test: bool = False

@@ -17,6 +17,9 @@ CANDIDATE = 0.4
 """Share of a detector's threshold from which a box is worth a look. Somebody in it is a person where box and pose
 together, as a product, are as certain as a box at the threshold with a pose at `PERSON`: one makes up for the other."""
 
+LIKELY = 0.5
+"""Share of the person threshold from which somebody is looked at again, in a crop that fits the joints."""
+
 OVERLAP = 0.7
 """Object keypoint similarity from which two poses are one person, where the request does not say: joints that lie about
 1.7 sigma x the root of the person's area apart, an eighth of it. People who stand close are further apart than that."""
@@ -50,6 +53,7 @@ def people_among(
     manifest: Manifest,
     request: PoseRequest,
     certainty: NDArray[np.floating] | None = None,
+    share: float = 1.0,
 ) -> list[int]:
     """Positions of the poses that are people, the most certain first, each person once.
 
@@ -59,16 +63,17 @@ def people_among(
         manifest: of the pose model.
         request: its thresholds; the defaults are `default_person_threshold` and `OVERLAP`.
         certainty: [P] of the boxes, a detector's score over its threshold; None: they are not in doubt.
+        share: of the person threshold that is enough.
     """
     scores = person_scores(estimates)
     sure = np.ones(len(boxes)) if certainty is None else certainty
     default = default_person_threshold(manifest)
     if request.person_threshold is not None:
-        is_person = scores >= request.person_threshold
+        is_person = scores >= share * request.person_threshold
     elif default:
-        is_person = scores * sure >= default
+        is_person = scores * sure >= share * default
     else:  # a pose that says nothing of it cannot make up for a doubtful box
-        is_person = sure >= 1
+        is_person = sure >= share
     present = [int(i) for i in np.flatnonzero(is_person)]
     overlap = OVERLAP if request.overlap_threshold is None else request.overlap_threshold
     kept = without_duplicates(

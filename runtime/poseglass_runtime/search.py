@@ -36,6 +36,10 @@ CERTAIN = 0.7
 """Likewise of what a detector's best box holds, at which there is no search at all: it was looked at only there."""
 
 
+FITS = 0.85
+"""Intersection over union of a detector's box and that around the joints found in it, from which it will do."""
+
+
 def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], guess: Box | None = None) -> Box:
     """The box of the most convincing person in a picture.
 
@@ -51,7 +55,7 @@ def find_person(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], gues
     if guess is not None:
         estimates = estimate(infer, manifest, image, [guess])
         found, conviction = guess, float(person_scores(estimates)[0])
-        box, score = _best_refined(infer, manifest, image, [_box_of(estimates, 0)])
+        box, score = _best_refined(infer, manifest, image, [box_of_joints(estimates, 0)])
         if score > conviction:
             found, conviction = box, score
         if conviction >= CERTAIN * perfect_score(manifest):
@@ -96,7 +100,7 @@ def _refine(infer: Infer, manifest: Manifest, image: NDArray[np.uint8], windows:
     estimates = estimate(infer, manifest, image, windows)
     boxes: list[Box] = []
     for i in np.argsort(-person_scores(estimates), kind="stable"):
-        box = _box_of(estimates, int(i))
+        box = box_of_joints(estimates, int(i))
         if all(box_iou(box, other) < 0.5 for other in boxes):
             boxes.append(box)
         if len(boxes) == CANDIDATES:
@@ -110,13 +114,45 @@ def _best_refined(
     """The most convincing of some boxes, drawn anew around the joints in them a few times."""
     for _ in range(REFINEMENTS):
         estimates = estimate(infer, manifest, image, boxes)
-        boxes = [_box_of(estimates, i) for i in range(len(boxes))]
+        boxes = [box_of_joints(estimates, i) for i in range(len(boxes))]
     conviction = person_scores(estimates)
     best = int(np.argmax(conviction))
     return boxes[best], float(conviction[best])
 
 
-def _box_of(estimates: Estimates, index: int) -> Box:
+def look_again(
+    infer: Infer,
+    manifest: Manifest,
+    image: NDArray[np.uint8],
+    boxes: Sequence[Box],
+    estimates: Estimates,
+    flip_test: bool = False,
+) -> tuple[list[Box], Estimates]:
+    """People once more, where their joints say that their box was off; the more convincing look of the two stays.
+
+    Args:
+        infer: runs the network.
+        manifest: of that network.
+        image: [height, width, 3] RGB, upright.
+        boxes: where the people were found.
+        estimates: of those boxes.
+        flip_test: as they were estimated.
+
+    Returns:
+        Boxes and estimates, in the same order.
+    """
+    drawn = [box_of_joints(estimates, i) for i in range(len(boxes))]
+    off = [i for i, box in enumerate(boxes) if box_iou(box, drawn[i]) < FITS]
+    if not off:
+        return list(boxes), estimates
+    again = estimate(infer, manifest, image, [drawn[i] for i in off], flip_test)
+    before, after = person_scores(estimates)[off], person_scores(again)
+    chosen = {i: len(boxes) + k for k, i in enumerate(off) if after[k] > before[k]}
+    both = estimates.and_those(again).of([chosen.get(i, i) for i in range(len(boxes))])
+    return [drawn[i] if i in chosen else box for i, box in enumerate(boxes)], both
+
+
+def box_of_joints(estimates: Estimates, index: int) -> Box:
     """The box around a person's joints, less those that are mere guesses."""
     scores = estimates.scores[index]
     keep = scores >= 0.5 * np.median(scores)

@@ -17,12 +17,16 @@ from poseglass_runtime.outputs import Detections, RawOutputs
 from poseglass_runtime.people import CANDIDATE, default_person_threshold
 from poseglass_runtime.predictor import Predictor
 
-LAYOUT = np.stack([8 + 12 * (np.arange(14) % 5), 8 + 18 * (np.arange(14) // 5)], axis=1).astype(np.float32)
-"""Where every pose's joints are in its crop of 64 pixels."""
+LAYOUT = np.stack([5 + 13 * (np.arange(15) % 5), 5 + 26 * (np.arange(15) // 5)], axis=1)[1:].astype(np.float32)
+"""Where every pose's joints are in its crop of 64 pixels: the box around them is about the crop."""
 
 
 class LightNetwork:
     """Everybody has the same pose in their crop; joints score as the crop's middle is bright, and so does presence.
+
+    Args:
+        presence: whether it says it.
+        layout: [14, 2] of the pose.
 
     Attributes:
         batches: how many crops each run had.
@@ -31,8 +35,9 @@ class LightNetwork:
     provider = "FakeProvider"
     ref = ModelRef("light", 1, "00")
 
-    def __init__(self, presence: bool = True) -> None:
+    def __init__(self, presence: bool = True, layout: np.ndarray = LAYOUT) -> None:
         self.batches: list[int] = []
+        self.layout = layout
         self.manifest = Manifest(
             name="light",
             version=1,
@@ -53,7 +58,7 @@ class LightNetwork:
         light = (crops[:, 24:40, 24:40].mean(axis=(1, 2, 3)) / 255).astype(np.float32)
         scores = np.repeat(light[:, None], 14, axis=1)
         maps = np.broadcast_to(scores[..., None, None], (count, 14, 16, 16)).copy()
-        joints = np.broadcast_to(LAYOUT, (count, 14, 2)).copy()
+        joints = np.broadcast_to(self.layout, (count, 14, 2)).copy()
         return RawOutputs(maps, joints, scores, light if "presence" in self.manifest.outputs else None)
 
 
@@ -122,6 +127,40 @@ def test_nobody_is_answered_twice():
     assert [pose.box for pose in answer.poses] == boxes
     assert answer.detector is None
     assert detector.thresholds == [CANDIDATE * 0.5] * 2
+
+
+def test_who_does_not_fill_the_box_is_looked_at_again_around_the_joints():
+    box, wide = TWELVE[0], Box(0, 0, 160, 160)
+    picture = scene([box], [255])
+    left_top = (LAYOUT + 0.5) / 2 - 0.5  # the crop's left upper quarter, where the person is
+    network = LightNetwork(layout=left_top)
+    (pose,) = Predictor(network).predict(picture, DETECT, ListDetector([wide])).poses
+    assert network.batches == [1, 1]
+    assert box_iou(pose.box, box) > 0.8
+    assert pose.score == pytest.approx(1.0)  # the wide crop's middle is only a quarter light
+    assert (pose.points < 40).all()  # the same quarter, of the new crop
+
+
+def test_the_more_convincing_look_stays():
+    picture = scene([TWELVE[0]], [255])
+    network = LightNetwork(layout=LAYOUT / 8)  # around them it is dark: the crop's corner has no middle of light
+    picture[:16, :16] = 0
+    request = replace(DETECT, heatmaps=True)
+    (pose,) = Predictor(network).predict(picture, request, ListDetector([TWELVE[0]])).poses
+    assert network.batches == [1, 1]
+    assert pose.box == TWELVE[0]
+    assert pose.score == pytest.approx(1.0)
+
+
+def test_doubtful_people_may_be_found_at_the_second_look():
+    picture = scene([Box(0, 0, 80, 80)], [255])
+    network = LightNetwork(layout=(LAYOUT + 0.5) / 2 - 0.5)
+    predictor, wide = Predictor(network), Box(0, 0, 160, 160)
+    first = predictor.predict(picture, PoseRequest(boxes=(wide,))).poses[0].score
+    assert first == pytest.approx(1 / 16, abs=0.02)
+    asked = replace(DETECT, person_threshold=1.9 * first)
+    assert len(predictor.predict(picture, asked, ListDetector([wide])).poses) == 1
+    assert predictor.predict(picture, replace(asked, person_threshold=2.1 * first), ListDetector([wide])).poses == []
 
 
 def test_joints_that_were_not_asked_for_count_too():

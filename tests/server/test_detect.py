@@ -27,8 +27,8 @@ def test_everybody_is_found_where_nothing_is_given(serving, network, finder, bri
     with serving(network, detectors=[finder]) as running:
         for locate in (pb.AUTO, pb.DETECT):
             answer = running.pose.Predict(pb.PredictRequest(image=bright, locate=locate))
-            assert sorted(person.box.x for person in answer.persons) == [0, 60]
-            assert all((person.box.width, person.box.height) == (60, 80) for person in answer.persons)
+            middles = sorted(person.box.x + person.box.width / 2 for person in answer.persons)
+            assert 0 < middles[0] < 60 < middles[1] < 120
             scores = [person.score for person in answer.persons]
             assert scores == sorted(scores, reverse=True)
             assert (answer.detector.name, answer.detector.version) == ("halves", 1)
@@ -97,7 +97,7 @@ def test_no_more_people_than_the_limit_are_answered(serving, network, finder, br
         answer = running.pose.Predict(pb.PredictRequest(image=bright, thresholds=pb.Thresholds(overlap=1)))
         assert len(answer.persons) == 7
         assert {person.box.y for person in answer.persons} == {0}
-        assert network.runs == 7
+        assert network.runs <= 2 * 7  # whose joints do not fill the box is looked at again
 
 
 def test_heatmaps_of_everybody_must_fit_into_the_answer(serving, network, finder, bright, refused):
