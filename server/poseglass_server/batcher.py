@@ -28,8 +28,8 @@ class Runners:
 
     They are never idle while something waits: a batch is a free thread's share of what waits, up to the lane's maximum.
     Lanes (networks) take turns, and in a lane its callers do. A single item that finds nothing else about, or about to
-    come, runs *alone*: no other batch begins until it is done, so it may take all processors, and is answered the
-    soonest. Any other batch has to keep to its thread's share of them.
+    come, runs *alone*, where its lane can: no other batch begins until it is done, so it may take all processors, and
+    is answered the soonest. Any other batch has to keep to its thread's share of them.
 
     Args:
         count: batches that run at once.
@@ -121,7 +121,9 @@ class Runners:
             while not self._closed:
                 batch, soonest = (None, None) if self._alone else self._ripe()
                 if batch is not None:
-                    self._alone = len(batch[1]) == 1 and not (self._running or self._lanes or self._expected)
+                    lane, units = batch
+                    others = self._running or self._lanes or self._expected
+                    self._alone = lane.alone and len(units) == 1 and not others
                     self._running += 1
                     return *batch, self._alone
                 self._changed.wait(soonest)  # while this holds no lane, whose network may be retired meanwhile
@@ -153,6 +155,7 @@ class Lane(Generic[Item, Result]):
         most: items a batch.
         delay: seconds that an item may wait for others to fill its batch; 0: a free thread takes what there is.
         name: for the observer.
+        alone: whether a single item takes all processors; else one that runs is no reason for others to wait.
     """
 
     def __init__(
@@ -162,11 +165,12 @@ class Lane(Generic[Item, Result]):
         most: int,
         delay: float = 0.0,
         name: str = "",
+        alone: bool = True,
     ) -> None:
         if most < 1:
             raise ValueError(f"most must be at least 1, not {most}")
         self.waiting: FairQueue[_Unit[Item, Result]] = FairQueue()
-        self.run, self.name = run, name
+        self.run, self.name, self.alone = run, name, alone
         self.since = 0.0  # of `time.monotonic`: when what waits began to
         self._runners, self._most, self._delay = runners, most, delay
 

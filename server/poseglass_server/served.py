@@ -47,7 +47,9 @@ class PoseModel:
         self._runners = runners
         # Bound to the network, not to this object: the two would keep each other, and a retired model's session, alive.
         run = partial(_run, network, sharing or network)
-        self._lane: Lane[NDArray[np.uint8], RawOutputs] = Lane(runners, run, most, delay, network.ref.name)
+        self._lane: Lane[NDArray[np.uint8], RawOutputs] = Lane(
+            runners, run, most, delay, network.ref.name, alone=sharing is not None
+        )
 
     def through(self, ticket: Ticket) -> Network:
         """The network as one caller sees it."""
@@ -112,7 +114,9 @@ class DetectorModel:
         self.detector = detector
         self.manifest, self.ref, self.provider = detector.manifest, detector.ref, detector.provider
         look = partial(_look, detector, sharing or detector)
-        self._lane: Lane[Look, Any] = Lane(runners, look, 1, name=detector.ref.name)
+        self._lane: Lane[Look, Any] = Lane(
+            runners, look, 1, name=detector.ref.name, alone=sharing is not None
+        )
 
     def through(self, ticket: Ticket) -> CallersDetector:
         """The detector as one caller sees it."""

@@ -149,6 +149,19 @@ def test_free_threads_share_what_waits_and_one_item_has_them_all(network, pool):
     runners.close()
 
 
+def test_a_network_that_does_not_take_all_processors_keeps_nobody_waiting(pool):
+    runners, together = Runners(2), threading.Barrier(2, timeout=20)
+
+    def meet(items: list[int], alone: bool) -> list[bool]:
+        together.wait()
+        return [alone for _ in items]
+
+    lane = Lane(runners, meet, most=1, alone=False)
+    futures = [pool.submit(lane.submit, [1], Ticket(caller)) for caller in "xy"]
+    assert [future.result(20) for future in futures] == [[False], [False]]
+    runners.close()
+
+
 def test_what_runs_beside_another_batch_is_not_alone(network, pool):
     runners, together = Runners(2), threading.Barrier(2, timeout=20)
 
