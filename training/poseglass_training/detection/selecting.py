@@ -18,7 +18,7 @@ from poseglass_training.detection.evaluation import (
 from poseglass_training.pasting import Pasting
 from poseglass_training.scenes import Scene
 
-ALARMS = 0.05
+ALARMS = 0.1
 """Share of the pictures without people in which somebody may be seen."""
 
 MARGIN = 0.01
