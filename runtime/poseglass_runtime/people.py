@@ -20,6 +20,9 @@ together, as a product, are as certain as a box at the threshold with a pose at 
 LIKELY = 0.5
 """Share of the person threshold from which somebody is looked at again, in a crop that fits the joints."""
 
+FEW = 4
+"""People; where more are likely, nobody is looked at again, so that crowds do not take twice the time."""
+
 OVERLAP = 0.7
 """Object keypoint similarity from which two poses are one person, where the request does not say: joints that lie about
 1.7 sigma x the root of the person's area apart, an eighth of it. People who stand close are further apart than that."""

@@ -15,7 +15,7 @@ from poseglass_core.manifest import Manifest
 from poseglass_core.poses import Heatmaps, Locate, ModelRef, Pose, PoseRequest, Prediction, Timings
 from poseglass_runtime.estimator import Estimates, Infer, estimate
 from poseglass_runtime.outputs import Detector, Network
-from poseglass_runtime.people import CANDIDATE, LIKELY, people_among, person_scores
+from poseglass_runtime.people import CANDIDATE, FEW, LIKELY, people_among, person_scores
 from poseglass_runtime.search import find_person, look_again
 
 P = ParamSpec("P")
@@ -100,7 +100,8 @@ class Predictor:
             if certainty is not None:
                 likely = people_among(estimates, boxes, self.manifest, request, certainty, LIKELY)
                 boxes, certainty, estimates = [boxes[i] for i in likely], certainty[likely], estimates.of(likely)
-                boxes, estimates = look_again(infer, self.manifest, image, boxes, estimates, request.flip_test)
+                if len(likely) <= FEW:
+                    boxes, estimates = look_again(infer, self.manifest, image, boxes, estimates, request.flip_test)
             if not request.boxes:
                 boxes = [box_around(estimates.joints[0])] if whole else boxes
                 chosen = people_among(estimates, boxes, self.manifest, request, certainty)

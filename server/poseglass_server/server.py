@@ -81,6 +81,8 @@ class PoseServer:
         # The gRPC server's own grace would wait for health watchers, which never leave, and can lose calls that it has
         # accepted and not yet begun; so ours is over before its begins.
         await self._calls.close(grace)
+        # Whoever has just been answered may ask again at once, and must be told UNAVAILABLE, not be cut off.
+        await asyncio.sleep(_LAST_WORDS_S)
         await self._server.stop(_LAST_WORDS_S)
         self._pipeline.close()
         await closing

@@ -14,7 +14,7 @@ from poseglass_core.manifest import Manifest
 from poseglass_core.poses import PERSON, Locate, ModelRef, PoseRequest
 from poseglass_core.skeleton import LSP
 from poseglass_runtime.outputs import Detections, RawOutputs
-from poseglass_runtime.people import CANDIDATE, default_person_threshold
+from poseglass_runtime.people import CANDIDATE, FEW, default_person_threshold
 from poseglass_runtime.predictor import Predictor
 
 LAYOUT = np.stack([5 + 13 * (np.arange(15) % 5), 5 + 26 * (np.arange(15) // 5)], axis=1)[1:].astype(np.float32)
@@ -139,6 +139,13 @@ def test_who_does_not_fill_the_box_is_looked_at_again_around_the_joints():
     assert box_iou(pose.box, box) > 0.8
     assert pose.score == pytest.approx(1.0)  # the wide crop's middle is only a quarter light
     assert (pose.points < 40).all()  # the same quarter, of the new crop
+
+
+@pytest.mark.parametrize(("people", "batches"), [(FEW, [FEW, FEW]), (FEW + 1, [FEW + 1])])
+def test_crowds_are_looked_at_once(people, batches):
+    network = LightNetwork(layout=(LAYOUT + 0.5) / 2 - 0.5)  # nobody fills the box
+    Predictor(network).predict(scene(TWELVE, LIGHTS), DETECT, ListDetector(TWELVE[:people]))
+    assert network.batches == batches
 
 
 def test_the_more_convincing_look_stays():
