@@ -114,9 +114,7 @@ class DetectorModel:
         self.detector = detector
         self.manifest, self.ref, self.provider = detector.manifest, detector.ref, detector.provider
         look = partial(_look, detector, sharing or detector)
-        self._lane: Lane[Look, Any] = Lane(
-            runners, look, 1, name=detector.ref.name, alone=sharing is not None
-        )
+        self._lane: Lane[Look, Any] = Lane(runners, look, 1, name=detector.ref.name, alone=sharing is not None)
 
     def through(self, ticket: Ticket) -> CallersDetector:
         """The detector as one caller sees it."""
