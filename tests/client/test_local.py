@@ -109,7 +109,8 @@ def test_a_detector_finds_everybody(tiny_model_path, tiny_detector_path, jpeg):
     with LocalPredictor(str(tiny_model_path), detector=str(tiny_detector_path), device="cpu", threads=1) as predictor:
         for locate in ("auto", "detect"):
             found = predictor.predict(jpeg, locate=locate, overlap_threshold=1)
-            assert sorted(pose.box.x for pose in found.poses) == [0, 20]
+            left, right = sorted(pose.box.x for pose in found.poses)
+            assert right - left == 20  # of the halves, or where the joints are in each
             assert found.detector.name == "halves"
         given = predictor.predict(jpeg, boxes=[(0, 0, 20, 48)])
         assert len(given.poses) == 1
