@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 import poseglass_models
 from machine import processor
 from poseglass import PoseClient
-from poseglass.bench.usage import process_cost
 from poseglass_core.files import write_whole
 from poseglass_core.manifest import METADATA_KEY
 from poseglass_proto.v1 import pose_pb2 as pb
@@ -106,13 +105,6 @@ def reload(server: Server) -> list[Any]:
         return list(stub.Reload(pb.ReloadRequest(), timeout=120).models)
 
 
-def memory(server: Server) -> float:
-    """MiB that the server holds."""
-    cost = process_cost(server.process.pid)
-    assert cost is not None
-    return cost[1] / 2**20
-
-
 def main(
     reloads: Annotated[int, typer.Option(min=2)] = 100,
     callers: Annotated[int, typer.Option(min=1)] = 4,
@@ -138,7 +130,7 @@ def main(
                 else:
                     shutil.rmtree(root / NAME / "2")
                 reload(server)
-                grew.append(memory(server))
+                grew.append(server.memory())
             seconds = time.monotonic() - began
             version_file(second, 2, root)
             reload(server)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from poseglass.bench.usage import process_cost
+
 
 class ServerError(RuntimeError):
     """The server does not start; the message says what it said last."""
@@ -26,6 +28,12 @@ class Server:
 
     address: str
     process: subprocess.Popen[str]
+
+    def memory(self) -> float:
+        """MiB that it holds."""
+        cost = process_cost(self.process.pid)
+        assert cost is not None
+        return cost[1] / 2**20
 
 
 @contextmanager

@@ -100,8 +100,8 @@ def main(
     pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
     image = pb.Image(raw=pb.RawImage(data=pixels.tobytes(), height=256, width=256, format=pb.RGB24))
     request = pb.PredictRequest(image=image, boxes=[pb.Box(width=256, height=256)])
-    result = {"machine": processor(), "callers": callers, "rounds": []}
-    result["rounds"] = [one_round(model, callers, request) for _ in range(rounds)]
+    done = [one_round(model, callers, request) for _ in range(rounds)]
+    result = {"machine": processor(), "callers": callers, "rounds": done}
     print(json.dumps(result, indent=2))
     if out is not None:
         write_whole(out, (json.dumps(result, indent=2) + "\n").encode())

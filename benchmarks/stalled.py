@@ -9,7 +9,6 @@ with and without, at the same server.
 
 from __future__ import annotations
 
-import itertools
 import json
 import statistics
 import threading
@@ -24,7 +23,6 @@ import typer
 
 from loading import load
 from machine import processor
-from poseglass.bench.usage import process_cost
 from poseglass_core.files import write_whole
 from poseglass_proto.v1 import pose_pb2 as pb
 from poseglass_proto.v1 import pose_pb2_grpc
@@ -73,9 +71,7 @@ class Stalled:
             channel.close()
 
     def _requests(self) -> Iterator[pb.PredictRequest]:
-        for _ in itertools.count():
-            if self._stop.is_set():
-                return
+        while not self._stop.is_set():
             self.sent += 1
             yield self._request
 
@@ -85,13 +81,6 @@ def alone(server: Server, seconds: float) -> dict[str, Any]:
     (step,) = load(server, ["--callers", "1", "--picture", "raw:256x256", "--duration", str(seconds)])
     latency = step["codes"]["OK"]["latency_ms"]
     return {"per_s": step["throughput_per_s"], "p50_ms": latency["p50"], "p99_ms": latency["p99"]}
-
-
-def memory(server: Server) -> float:
-    """MiB that the server holds."""
-    cost = process_cost(server.process.pid)
-    assert cost is not None
-    return cost[1] / 2**20
 
 
 def main(
@@ -107,12 +96,12 @@ def main(
         alone(server, 1.0)  # warm
         for _ in range(rounds):
             without.append(alone(server, seconds))
-            before = memory(server)
+            before = server.memory()
             with Stalled(server, streams) as stalled:
                 at_first = stalled.sent
                 beside.append(alone(server, seconds))
                 taken.append(stalled.sent - at_first)
-                held.append(memory(server) - before)
+                held.append(server.memory() - before)
     result = {
         "machine": processor(),
         "streams": streams,

@@ -35,7 +35,6 @@ CONVINCING = 0.5
 CERTAIN = 0.7
 """Likewise of what a detector's best box holds, at which there is no search at all: it was looked at only there."""
 
-
 FITS = 0.85
 """Intersection over union of a detector's box and that around the joints found in it, from which it will do."""
 

@@ -155,10 +155,7 @@ def _look(ask: Ask, image: NDArray[np.uint8], plan: Plan, settings: FollowSettin
     if plan.boxes:
         poses = [settled(pose) for pose in ask(image, list(plan.boxes.values()))]
         slots = list(plan.boxes)
-        # Where two crops have slid onto one person, the more certain pose stays.
-        for i in sorted(range(len(poses)), key=lambda i: (-poses[i].score, slots[i])):
-            if poses[i].score >= settings.keep and not any(alike(poses[i], other) for other in followed.values()):
-                followed[slots[i]] = poses[i]
+        followed = {slots[i]: poses[i] for i in _believed(poses, settings)}
     anew = plan.anew or len(followed) < len(plan.boxes)
     fresh: list[Pose] = []
     if anew:
@@ -170,13 +167,22 @@ def _look(ask: Ask, image: NDArray[np.uint8], plan: Plan, settings: FollowSettin
 
 def _look_back(ask: Ask, image: NDArray[np.uint8], later: Sequence[Pose], settings: FollowSettings) -> Seen:
     """Look at a frame where people are in the one after it."""
-    found: list[Pose] = []
-    if later:
-        poses = map(settled, ask(image, [next_box(pose) for pose in later]))
-        for pose in sorted(poses, key=lambda pose: -pose.score):
-            if pose.score >= settings.keep and not any(alike(pose, other) for other in found):
-                found.append(pose)
-    return Seen({}, tuple(found), False)
+    if not later:
+        return Seen({}, (), False)
+    poses = [settled(pose) for pose in ask(image, [next_box(pose) for pose in later])]
+    return Seen({}, tuple(poses[i] for i in _believed(poses, settings)), False)
+
+
+def _believed(poses: Sequence[Pose], settings: FollowSettings) -> list[int]:
+    """Positions of the poses at given boxes that are people, the most certain first.
+
+    Where two crops have slid onto one person, the more certain pose stays; of equals, the first.
+    """
+    kept: list[int] = []
+    for i in sorted(range(len(poses)), key=lambda i: -poses[i].score):
+        if poses[i].score >= settings.keep and not any(alike(poses[i], poses[other]) for other in kept):
+            kept.append(i)
+    return kept
 
 
 class Follower:
