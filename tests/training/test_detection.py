@@ -21,11 +21,11 @@ from poseglass_training.detection.checkpoint import DetectorCheckpoint, is_detec
 from poseglass_training.detection.evaluation import Match, average_precision, false_alarms, match_picture
 from poseglass_training.detection.inference import detector_of
 from poseglass_training.detection.loop import collate, take_trunk, train_detector
-from poseglass_training.detection.network import Detector, DetectorConfig, ServedDetector, boxes_of
+from poseglass_training.detection.network import UNIT, Detector, DetectorConfig, ServedDetector
 from poseglass_training.detection.presets import DETECTOR_PRESETS, DetectorPreset
 from poseglass_training.detection.scenes import DetectionScenes
 from poseglass_training.detection.selecting import choose_threshold
-from poseglass_training.detection.targets import detection_loss, detection_targets
+from poseglass_training.detection.targets import detection_loss, detection_targets, overlap_loss
 from poseglass_training.networks import CnnConfig, build
 from poseglass_training.scenes import Scene, load_scenes
 
@@ -39,10 +39,10 @@ VALID = torch.tensor([[True, True, False]])
 
 
 def test_targets_give_back_the_boxes_they_were_made_of():
-    centres, geometry, weight = detection_targets(TWO, VALID, (16, 16))
+    centres, owned, weight = detection_targets(TWO, VALID, (16, 16))
     assert (centres == 1).sum() == 2
     assert weight.sum() == pytest.approx(2)
-    boxes = boxes_of(geometry)[0].permute(1, 2, 0)  # [h, w, 4]
+    boxes = owned[0].permute(1, 2, 0)  # [h, w, 4]
     for person in (0, 1):
         x, y = ((TWO[0, person, :2] + TWO[0, person, 2:]) / 2 // 4).int().tolist()
         assert torch.allclose(boxes[y, x], TWO[0, person], atol=1e-4)
@@ -63,16 +63,39 @@ def test_what_is_not_known_costs_nothing():
     assert detection_loss(centres, geometry, *nobody, known)[0] > 1
 
 
+def geometry_of(boxes: torch.Tensor) -> torch.Tensor:
+    """What `boxes_of` turns into these boxes [N, 4, h, w]."""
+    cells = torch.arange(16) * 4 + 2.0
+    middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    x, y = (middle[:, 0] - cells) / UNIT, (middle[:, 1] - cells[:, None]) / UNIT
+    return torch.stack([x, y, *(sides.clamp(min=1) / UNIT).log().unbind(1)], dim=1)
+
+
 def test_the_right_answer_costs_least():
-    centres, geometry, _ = detection_targets(TWO, VALID, (16, 16))
+    centres, owned, _ = detection_targets(TWO, VALID, (16, 16))
     known = torch.ones(1, 16, 16, dtype=torch.bool)
-    right = torch.where(centres == 1, 6.0, -8.0)
+    right, geometry = torch.where(centres == 1, 6.0, -8.0), geometry_of(owned)
     heat, apart = detection_loss(right, geometry, TWO, VALID, known)
     assert heat < 0.05
-    assert apart == 0
+    assert apart == pytest.approx(0, abs=1e-5)
     moved = detection_loss(right.roll(3, dims=2), geometry + 0.2, TWO, VALID, known)
     assert moved[0] > 10 * heat
     assert moved[1] > 0.1
+
+
+def test_an_error_costs_small_people_more():
+    wanted = torch.tensor([[10.0, 10.0, 30.0, 30.0], [10.0, 10.0, 210.0, 210.0]]).view(2, 4, 1, 1)
+    small, large = overlap_loss(wanted + 3, wanted).flatten().tolist()
+    assert small > 5 * large > 0
+    assert overlap_loss(wanted, wanted).abs().max() == 0
+
+
+def test_boxes_beside_each_other_are_drawn_together():
+    wanted = torch.tensor([10.0, 10.0, 30.0, 30.0]).view(1, 4, 1, 1)
+    near = (wanted + 25).requires_grad_()
+    assert overlap_loss(wanted + 60, wanted) > overlap_loss(near, wanted) > 1
+    overlap_loss(near, wanted).sum().backward()
+    assert (near.grad.sum(dim=1) > 0).all()  # it costs less further left and up
 
 
 class Fixed(torch.nn.Module):
@@ -81,10 +104,9 @@ class Fixed(torch.nn.Module):
     config = MICRO
 
     def forward(self, images):
-        centres, geometry, _ = detection_targets(TWO, VALID, (16, 16))
-        return torch.logit(centres.clamp(0.01, 0.9)).expand(len(images), -1, -1), geometry.expand(
-            len(images), -1, -1, -1
-        )
+        centres, owned, _ = detection_targets(TWO, VALID, (16, 16))
+        said = torch.logit(centres.clamp(0.01, 0.9))
+        return said.expand(len(images), -1, -1), geometry_of(owned).expand(len(images), -1, -1, -1)
 
 
 def test_the_graph_answers_with_peaks_alone():

@@ -17,6 +17,9 @@ from poseglass_training.scenes import Scene, read_picture
 PEOPLED = 0.7
 """Of the labelled scenes that are shown, those with people in them."""
 
+SMALL = 0.045
+"""Least longer side of people who are pasted, as a share of the picture's: 14 pixels of 320."""
+
 CLEAR = 0.15
 """Most that people who are pasted may overlap, as intersection over union."""
 
@@ -110,10 +113,10 @@ class DetectionScenes:
             piece = _piece(rng, other)
             scale = canvas.size * float(np.exp(rng.uniform(np.log(0.1), np.log(0.6)))) / max(piece.image.shape[:2])
             canvas.place(piece, scale, _somewhere(rng, piece, scale, whole), soft=_softness(rng))
-        for _ in range(rng.integers(0, 6) if self.people else 0):
+        for _ in range(rng.integers(0, 8) if self.people else 0):
             picture = self._close(rng, self._person(rng))
             tall = max(picture.boxes[0, 2] - picture.boxes[0, 0], picture.boxes[0, 3] - picture.boxes[0, 1])
-            scale = canvas.size * float(np.exp(rng.uniform(np.log(0.07), np.log(0.7)))) / tall
+            scale = canvas.size * float(np.exp(rng.uniform(np.log(SMALL), np.log(0.7)))) / tall
             corner = _somewhere(rng, picture, scale, whole)
             placed = picture.boxes[0] * scale + np.array([*corner, *corner])
             if all(_iou(placed, box) < CLEAR for box in canvas.boxes):
