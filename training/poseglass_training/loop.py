@@ -26,6 +26,7 @@ from poseglass_training.networks import Network, build
 from poseglass_training.presets import Preset
 from poseglass_training.schedule import average_decay, learning_rate
 from poseglass_training.targets import LOSSES, activate, gaussian_targets
+from poseglass_training.teacher import Teacher, blend
 from poseglass_training.warmstart import warm_start
 
 
@@ -71,6 +72,7 @@ def train_epoch(
     device: torch.device,
     on_step: Callable[[int, float], None],
     bf16: bool | None = None,
+    teacher: Teacher | None = None,
 ) -> float:
     """One pass over the data.
 
@@ -79,12 +81,13 @@ def train_epoch(
         average: its running mean, updated in place.
         optimizer: of the network's parameters.
         batches: of (images, joints, visible, nobody).
-        preset: loss, sigma, intermediate supervision and averaging.
+        preset: loss, sigma, intermediate supervision, averaging and the teacher's share.
         schedule: step within the epoch -> learning rate.
         first_step: steps behind this epoch.
         device: where to compute.
         on_step: called with (step, mean loss so far).
         bf16: whether to compute in bfloat16; None: where the device does so natively.
+        teacher: learned from beside the labels; None: nobody.
 
     Returns:
         The mean loss.
@@ -100,9 +103,12 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = schedule(step)
         images, joints, visible, nobody = (part.to(device) for part in (images, joints, visible, nobody))
+        crops = normalise(images)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            stacks = network(normalise(images))
+            stacks = network(crops)
         targets = gaussian_targets(joints, stacks[-1].shape[2:], preset.sigma)
+        if teacher is not None:
+            targets = blend(targets, teacher.heatmaps(crops), preset.taught)
         targets[nobody] = 0  # and that is to be learned too
         visible = visible | nobody[:, None]
         supervised = stacks if preset.intermediate_supervision else stacks[-1:]
@@ -168,6 +174,7 @@ def train(
     on_progress: Callable[[Progress], None] = lambda _: None,
     init: Checkpoint | None = None,
     on_init: Callable[[list[str], int], None] = lambda *_: None,
+    teacher: Checkpoint | None = None,
 ) -> Checkpoint:
     """Train a preset from scratch or from given weights, or go on where a run stopped.
 
@@ -187,12 +194,14 @@ def train(
         on_progress: called after every step, and after every epoch once its files are written.
         init: weights to start from, as `warm_start` takes them; a resumed run has its own.
         on_init: told which of the network's tensors keep their fresh values, and how many it has.
+        teacher: a trained network to learn from beside the labels, where the preset gives it a share.
 
     Returns:
         The best checkpoint.
 
     Raises:
-        CheckpointError: there is a run in `out` already, or none to resume, or another one; `init` does not fit.
+        CheckpointError: there is a run in `out` already, or none to resume, or another one; `init` or `teacher` does
+            not fit, or the preset wants a teacher and there is none, or the other way round.
         ValueError: nobody in dev can be measured.
         Diverged: the loss is not finite.
     """
@@ -201,7 +210,13 @@ def train(
     if last.exists() != resume:
         wrong = f"{out} holds a run already: add --resume" if last.exists() else f"{last}: there is no run to resume"
         raise CheckpointError(f"{wrong}, or choose another folder")
+    if (teacher is not None) != (preset.taught > 0):
+        wrong = (
+            "leave the teacher out: the preset learns from labels alone" if teacher else "the preset needs a teacher"
+        )
+        raise CheckpointError(wrong)
     place = torch.device(device)
+    learned_from = Teacher(teacher, data.skeleton, place) if teacher else None
     torch.manual_seed(seed)
     config = replace(preset.network, joints=len(data.skeleton.joints))
     network: Network = build(config)
@@ -256,6 +271,7 @@ def train(
             epoch * steps,
             place,
             lambda step, mean, report=report: report(step + 1, mean),  # type: ignore[misc]
+            teacher=learned_from,
         )
         trained = time.monotonic() - began
         dev_pck = evaluate_epoch(
@@ -310,6 +326,8 @@ def _load_run(last: Path, recipe: dict[str, Any], seed: int, data: SampleSource,
         raise CheckpointError(f"{last} was trained on other joints: choose another folder for this run")
     if checkpoint.training.get("samples") != len(data) or not _same_data(checkpoint.training, origin):
         raise CheckpointError(f"{last} was trained on other data: choose another folder for this run")
+    if checkpoint.training.get("teacher") != origin.get("teacher"):
+        raise CheckpointError(f"{last} learned from another teacher: choose another folder for this run")
     return checkpoint
 
 

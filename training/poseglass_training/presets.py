@@ -42,6 +42,7 @@ class Preset:
         box_padding: crop size over box size.
         augmentation: of the training crops.
         nobody: share of the training crops that show nobody, where there are pictures to take them from.
+        taught: share of the targets that is a teacher's heatmaps, the rest being the labels'; 0: there is no teacher.
 
     Raises:
         ValueError: a setting that cannot train, or phases that do not end at the network's input size.
@@ -59,6 +60,7 @@ class Preset:
     box_padding: float = 1.25
     augmentation: Augmentation = AUGMENTATION
     nobody: float = 0.12
+    taught: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.phases or any(phase.epochs < 1 for phase in self.phases):
@@ -81,6 +83,10 @@ class Preset:
             raise ValueError(f"ema must be at least 0 and under 1, not {self.ema:g}")
         if not 0 <= self.nobody < 1:
             raise ValueError(f"nobody must be at least 0 and under 1, not {self.nobody:g}")
+        if not 0 <= self.taught <= 1:
+            raise ValueError(f"taught must be from 0 to 1, not {self.taught:g}")
+        if self.taught and self.loss != "softmax":
+            raise ValueError(f"taught by a teacher, the loss must be softmax, not {self.loss}")
 
 
 HOURGLASS_S = HourglassConfig(joints=1, stacks=1, features=128, input_size=(192, 192), extra=(128, 256, 256, 256))
@@ -98,6 +104,14 @@ PRESETS: dict[str, Preset] = {
     ),
     "hourglass-s-polish": Preset(
         HOURGLASS_S, phases=(Phase(192, 10),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
+    ),
+    # The same from weights that know something already (--init), with a larger network to learn from (--teacher).
+    "hourglass-s-taught": Preset(
+        HOURGLASS_S,
+        phases=(Phase(192, 8),),
+        learning_rate=1e-3,
+        augmentation=replace(AUGMENTATION, coarse=0.3),
+        taught=0.5,
     ),
     # 2.11 GMAC: two stacks, the first of which is `hourglass-s`: from its weights (--init), for a processor.
     "hourglass-m": Preset(

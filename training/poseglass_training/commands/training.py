@@ -56,6 +56,12 @@ def train(
             help="Start from these weights, also of other joints: a shipped name or a checkpoint.",
         ),
     ] = "",
+    teacher: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE.pt", help="A trained network of the same joints to learn from beside the labels."
+        ),
+    ] = "",
     fix: Fix = None,
     scenes: Annotated[
         Path | None,
@@ -103,6 +109,7 @@ def train(
         command += ["--dev", portable(str(dev))] if dev else []
         command += ["--out", portable(str(out), 1), "--seed", str(seed)]
         command += ["--init", portable(init)] if init else []
+        command += ["--teacher", portable(teacher)] if teacher else []
         command += [part for kind in fix or [] for part in ("--fix", kind)]
         command += ["--scenes", portable(str(scenes))] if scenes else []
         training: dict[str, Any] = {
@@ -114,6 +121,10 @@ def train(
         start = load_checkpoint(poseglass_models.resolve(init, ".pt")) if init else None
         if start is not None:
             training["init"] = {"epoch": start.epoch, **start.training}
+        master = None
+        if teacher:
+            path = poseglass_models.resolve(teacher, ".pt")
+            master, training["teacher"] = load_checkpoint(path), sha256(path)
         keep_freed_memory()
         with ExitStack() as stack:
             make_folder("train", "--out", out)
@@ -134,7 +145,7 @@ def train(
                     listener(progress)
 
             best = run_training(
-                recipe, learn, select, out, training, seed, resume, place, workers, tell, start, report.taken
+                recipe, learn, select, out, training, seed, resume, place, workers, tell, start, report.taken, master
             )
     except (
         AnnotationError,
