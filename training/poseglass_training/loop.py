@@ -211,10 +211,9 @@ def train(
         wrong = f"{out} holds a run already: add --resume" if last.exists() else f"{last}: there is no run to resume"
         raise CheckpointError(f"{wrong}, or choose another folder")
     if (teacher is not None) != (preset.taught > 0):
-        wrong = (
-            "leave the teacher out: the preset learns from labels alone" if teacher else "the preset needs a teacher"
-        )
-        raise CheckpointError(wrong)
+        wrong = "learns from labels alone: leave --teacher out"
+        wrong = wrong if teacher else "learns from a teacher beside the labels: name one with --teacher"
+        raise CheckpointError(f"the preset {wrong}")
     place = torch.device(device)
     learned_from = Teacher(teacher, data.skeleton, place) if teacher else None
     torch.manual_seed(seed)

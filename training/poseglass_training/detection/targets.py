@@ -56,7 +56,7 @@ def detection_targets(boxes: Tensor, valid: Tensor, size: tuple[int, int]) -> tu
     weight = (counted / counted.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)).sum(dim=1)
 
     index = owner.flatten(1)[..., None].expand(-1, -1, 4)  # [N, h w, 4]
-    owned = boxes.gather(1, index).transpose(1, 2).unflatten(2, size)
+    owned = boxes.gather(1, index).transpose(1, 2).reshape(len(boxes), 4, rows, columns)
     return centres, owned, weight
 
 
