@@ -22,7 +22,7 @@ from poseglass.errors import (
 )
 from poseglass.local import LocalPredictor
 from poseglass.options import PredictOptions
-from poseglass.video.regions import cut, encoded, moved
+from poseglass.video.tiles import cut, encoded
 from poseglass_core.geometry import Box
 from poseglass_core.poses import PERSON, Locate, ModelRef, Pose, Prediction
 from poseglass_core.skeleton import Skeleton
@@ -138,7 +138,7 @@ class LocalAsk:
 
 
 class RemoteAsk:
-    """Asks a server. Only the part of a frame that matters travels.
+    """Asks a server. Where it is known where people are, only their crops travel.
 
     Args:
         client: stays the caller's to close.
@@ -162,7 +162,7 @@ class RemoteAsk:
         for options in (self._anew, self._boxes):
             options["version"] = model.ref.version
         size = model.manifest["input"]
-        self._aspect, self._padding = size["width"] / size["height"], float(model.manifest["box_padding"])
+        self._size, self._padding = (size["height"], size["width"]), float(model.manifest["box_padding"])
         self.facts = Facts(
             model=model.ref,
             detector=None if detector is None else detector.ref,
@@ -192,11 +192,11 @@ class RemoteAsk:
         return self._at(image, boxes, PredictOptions(**self._boxes, heatmaps=True, heatmap_type="uint8"))
 
     def _at(self, image: NDArray[np.uint8], boxes: Sequence[Box], about: PredictOptions) -> list[Pose]:
-        part = cut(image, boxes, self._aspect, self._padding)
-        picture = encoded(part.image, self._question.jpeg)
-        options = PredictOptions(**about, boxes=[moved(box, part.corner, -1) for box in boxes])
+        tiles = cut(image, boxes, self._size, self._padding)
+        picture = encoded(tiles.image, self._question.jpeg)
+        options = PredictOptions(**about, boxes=tiles.boxes)
         answer = self._patiently(lambda: self._client.predict(picture, **options))
-        return [part.placed(pose) for pose in self._checked(answer).poses]
+        return tiles.placed(self._checked(answer).poses, boxes)
 
     def close(self) -> None:
         """Wait for nobody any more."""

@@ -9,8 +9,8 @@ from google.rpc import code_pb2
 from poseglass.errors import FailedPrecondition, InvalidRequest, ModelNotFound, Unavailable
 from poseglass.video import asking
 from poseglass.video.asking import LocalAsk, Question, RemoteAsk
-from poseglass.video.regions import cut, encoded, moved
-from poseglass_core.geometry import Box, crop_affine, warp
+from poseglass.video.tiles import cut, encoded
+from poseglass_core.geometry import Box, crop_affine, invert, transform, warp
 from poseglass_core.poses import Locate
 from poseglass_proto.v1 import pose_pb2 as pb
 
@@ -20,32 +20,38 @@ def frame():
     return np.random.default_rng(0).integers(0, 256, (120, 200, 3), np.uint8)
 
 
-def test_only_the_part_around_the_boxes_travels(server, client, frame):
+def test_only_the_crops_travel(server, client, frame):
     ask = RemoteAsk(client, Question())
     assert ask.facts.model.name == "fake"
     assert not ask.facts.everybody
-    box = Box(100, 40, 20, 30)
-    (pose,) = ask(frame, [box])
+    boxes = [Box(100, 40, 20, 30), Box(10, 5, 60, 90)]
+    poses = ask(frame, boxes)
     request = server.poses.requests[-1]
-    assert request.image.raw.height * request.image.raw.width < 120 * 200 / 4
+    size = server.poses.manifest.input_size
+    assert (request.image.raw.height, request.image.raw.width) == (2 * size[0], size[1])
     assert request.version == 3
-    assert pose.box == box  # back in the frame's coordinates
-    assert np.allclose(pose.points[0], (100 + 20 / 15, 40 + 30 / 15), atol=1e-4)
+    assert [pose.box for pose in poses] == boxes  # in the frame's coordinates
+    (pose,) = ask.heatmaps(frame, boxes[:1])
+    assert server.poses.requests[-1].outputs.heatmap_type == pb.UINT8
+    assert pose.box == boxes[0]
+    assert pose.heatmaps is not None
     ask(frame, ())
     assert (server.poses.requests[-1].image.raw.height, server.poses.requests[-1].image.raw.width) == (120, 200)
 
 
-def test_heatmaps_lie_in_the_frame(server, client, frame):
-    ask = RemoteAsk(client, Question())
-    box = Box(100, 40, 20, 30)
-    (whole,) = client.predict(frame, boxes=[box], heatmaps=True).poses
-    (pose,) = ask.heatmaps(frame, [box])
-    request = server.poses.requests[-1]
-    assert request.image.raw.height < 120
-    assert request.outputs.heatmap_type == pb.UINT8
-    assert pose.box == box
-    assert np.allclose(pose.heatmaps.to_image, whole.heatmaps.to_image, atol=1e-4)
-    assert ask(frame, [box])[0].heatmaps is None
+def test_poses_of_the_tiles_are_those_of_the_frame(tiny_model_path, frame):
+    ask = LocalAsk(Question(str(tiny_model_path)), "cpu", 1)
+    manifest = ask._predictor.predictor().manifest
+    boxes = [Box(100, 40, 20, 30), Box(-20, 5, 60, 90), Box(30, 20, 100, 40)]
+    tiles = cut(frame, boxes, manifest.input_size, manifest.box_padding)
+    placed = tiles.placed(ask.heatmaps(tiles.image, tiles.boxes), boxes)
+    for ours, whole in zip(placed, ask.heatmaps(frame, boxes), strict=True):
+        assert ours.box == whole.box
+        assert np.allclose(ours.points, whole.points, atol=1e-3)
+        assert np.allclose(ours.scores, whole.scores, atol=1e-5)
+        assert np.allclose(ours.heatmaps.to_image, whole.heatmaps.to_image, atol=1e-9)
+        assert np.allclose(ours.heatmaps.values, whole.heatmaps.values, atol=1e-5)
+    ask.close()
 
 
 def test_jpeg_travels_where_it_is_asked_for(server, client, frame):
@@ -91,17 +97,22 @@ def test_what_a_server_does_not_have_is_named(client):
         RemoteAsk(client, Question(locate=Locate.DETECT))
 
 
-def test_a_crop_of_the_part_is_the_crop_of_the_frame(frame):
+@pytest.mark.parametrize(
+    ("size", "padding"), [((64, 64), 1.25), ((256, 192), 1.25), ((192, 192), 1.1), ((64, 48), 1.0)]
+)
+def test_the_crop_of_a_tile_is_the_crop_of_the_frame(frame, size, padding):
     random = np.random.default_rng(1)
-    same = 0
-    for _ in range(100):
-        x, y, width, height = random.uniform((-30, -30, 3, 3), (200, 120, 120, 100))
-        box = Box(float(x), float(y), float(width), float(height))
-        part = cut(frame, [box], 1.0, 1.25)
-        ours = warp(part.image, crop_affine(moved(box, part.corner, -1), (64, 64), 1.25), (64, 64))
-        whole = warp(frame, crop_affine(box, (64, 64), 1.25), (64, 64))
-        same += (ours == whole).all()
-    assert same >= 99  # a box may lie so that rounding decides
+    for _ in range(25):
+        corners = random.uniform((-30, -30, 3, 3), (200, 120, 120, 100), (3, 4)).tolist()
+        boxes = [Box(*corner, angle=turn) for corner, turn in zip(corners, (0.0, 90.0, 17.0), strict=True)]
+        tiles = cut(frame, boxes, size, padding)
+        for box, tile, to_frame in zip(boxes, tiles.boxes, tiles.to_frame, strict=True):
+            affine = crop_affine(box, size, padding)
+            again = crop_affine(tile, size, padding)
+            assert (warp(tiles.image, again, size) == warp(frame, affine, size)).all()
+            point = np.array([3.25, 7.5])  # of the crop
+            there = transform(to_frame, transform(invert(again), point))
+            assert np.allclose(there, transform(invert(affine), point), atol=1e-9)
 
 
 def test_in_process(tiny_model_path, tiny_detector_path, frame):
