@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from poseglass_core.geometry import fitting_size
 from poseglass_core.manifest import FORMAT, WORDS, ManifestError, checked_json, read_json
 
 OWN = "poseglass"
@@ -77,12 +78,14 @@ class DetectorManifest:
         name: what requests call it.
         version: positive integer.
         architecture: the network's name.
-        input_size: (height, width) of the input.
+        input_size: (height, width) of the input, or of the largest.
         threshold: score from which a box is a person; selected on pictures that were not trained on.
         overlap: IoU of two boxes from which the less certain one is dropped.
         outputs: names of the graph's outputs, in the order that the adapter reads them.
         adapter: "poseglass" (the project's own contract), "yolox" or "mmdeploy".
         adapter_settings: for the two foreign adapters.
+        step: the graph takes any input up to `input_size` whose sides are multiples of it, so that pictures that are
+            not square need less of a border; None: `input_size` alone.
         precision: of the weights, e.g. "float32".
         training: data sets with licences, preset, seed, commit, epochs.
         evaluation: results, each {data, protocol, ...}.
@@ -99,11 +102,16 @@ class DetectorManifest:
     outputs: tuple[str, ...] = OUTPUTS[OWN]
     adapter: str = OWN
     adapter_settings: AdapterSettings = OWN_SETTINGS
+    step: int | None = None
     precision: str = "float32"
     training: Mapping[str, Any] = field(default_factory=dict)
     evaluation: tuple[Mapping[str, Any], ...] = ()
     parity: Mapping[str, Any] = field(default_factory=dict)
     weights_licence: str = "unknown"
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the input that a picture of some height and width is scaled into."""
+        return self.input_size if self.step is None else fitting_size(height, width, self.input_size, self.step)
 
     def to_json(self) -> dict[str, Any]:
         """The object as it stands in a file's metadata or beside a foreign file."""
@@ -119,7 +127,11 @@ class DetectorManifest:
             "version": self.version,
             "architecture": self.architecture,
             "precision": self.precision,
-            "input": {"height": self.input_size[0], "width": self.input_size[1]},
+            "input": {
+                "height": self.input_size[0],
+                "width": self.input_size[1],
+                **({} if self.step is None else {"step": self.step}),
+            },
             "outputs": list(self.outputs),
             "threshold": self.threshold,
             "overlap": self.overlap,
@@ -169,16 +181,22 @@ def parse_detector_manifest(text: str) -> DetectorManifest:
         raise ManifestError(f"adapter_settings: adapter {OWN!r} has none; leave them out, or name another adapter")
     if adapter == OWN and outputs != OUTPUTS[OWN]:
         raise ManifestError(f"outputs: adapter {OWN!r} reads {', '.join(OUTPUTS[OWN])}, not {', '.join(outputs)}")
+    step, sides = value["input"].get("step"), (value["input"]["height"], value["input"]["width"])
+    if step is not None and adapter != OWN:
+        raise ManifestError(f"input.step: is for adapter {OWN!r}, not for {adapter!r}; leave it out")
+    if step is not None and any(side % step for side in sides):
+        raise ManifestError(f"input.step: height and width must be multiples of it, but {sides} are none of {step}")
     return DetectorManifest(
         name=value["name"],
         version=value["version"],
         architecture=value.get("architecture", "unknown"),
-        input_size=(value["input"]["height"], value["input"]["width"]),
+        input_size=sides,
         threshold=value["threshold"],
         overlap=value.get("overlap", OVERLAP),
         outputs=outputs,
         adapter=adapter,
         adapter_settings=OWN_SETTINGS if adapter == OWN else AdapterSettings.from_json(settings),
+        step=step,
         precision=value.get("precision", "float32"),
         training=value.get("training", {}),
         evaluation=tuple(value.get("evaluation", ())),

@@ -134,6 +134,23 @@ def corner_affine(width: float, height: float, size: tuple[int, int]) -> Affine:
     return np.array([[scale, 0.0, offset], [0.0, scale, offset]])
 
 
+def fitting_size(height: float, width: float, largest: tuple[int, int], step: int) -> tuple[int, int]:
+    """The smallest input that an image fits into, at the scale at which it fits into the largest one.
+
+    Args:
+        height, width: of the image in pixels.
+        largest: (height, width) of the largest input; multiples of `step`.
+        step: sides are multiples of it.
+
+    Returns:
+        (height, width)
+    """
+    scale = min(largest[0] / height, largest[1] / width)
+    # A side that is a multiple but for rounding is one.
+    rows, columns = (max(step * math.ceil(side * scale / step - 1e-6), step) for side in (height, width))
+    return min(rows, largest[0]), min(columns, largest[1])
+
+
 def _cos_sin(degrees: float) -> tuple[float, float]:
     """Exact for quarter turns, so that a picture turned by one gives the same crop to the bit."""
     quarter, rest = divmod(degrees, 90.0)

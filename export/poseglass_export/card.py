@@ -46,7 +46,7 @@ def model_card(manifest: Manifest, notes: str = "") -> str:
         *_calibration(training.get("calibration", {})),
         "## How exact the export is",
         _table(*((name.replace("_", " "), _number(value)) for name, value in manifest.parity.items())),
-        notes,
+        notes.strip(),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -59,13 +59,14 @@ def detector_card(manifest: DetectorManifest, notes: str = "") -> str:
         notes: added as they are, e.g. known failures.
     """
     height, width = manifest.input_size
+    less = "" if manifest.step is None else f"; less, in steps of {manifest.step} pixels, where it is not square"
     parts = [
         f"# {manifest.name}, version {manifest.version}",
         f"**The weights may be used**: {manifest.weights_licence}",
         "## What it is",
         _table(
             ("architecture", manifest.architecture),
-            ("input", f"{width} × {height} RGB, the whole picture with black borders"),
+            ("input", f"{width} × {height} RGB, the whole picture with black borders{less}"),
             ("answers", f"boxes of people; one is a person from a score of {manifest.threshold:g}"),
             ("precision", manifest.precision),
         ),
@@ -76,7 +77,7 @@ def detector_card(manifest: DetectorManifest, notes: str = "") -> str:
         *(_found(row) for row in manifest.evaluation),
         "## How exact the export is",
         _table(*((name.replace("_", " "), _number(value)) for name, value in manifest.parity.items())),
-        notes,
+        notes.strip(),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,13 +57,16 @@ class DetectorParity:
         return {**rounded, "batch_sizes": list(self.batch_sizes)}
 
 
-def check_detector_parity(model: ServedDetector, graph: bytes, pictures: NDArray[np.uint8]) -> DetectorParity:
+def check_detector_parity(
+    model: ServedDetector, graph: bytes, pictures: NDArray[np.uint8], smaller: Sequence[NDArray[np.uint8]] = ()
+) -> DetectorParity:
     """Compare PyTorch and ONNX Runtime.
 
     Args:
         model: the checkpoint's detector.
         graph: bytes of the ONNX file.
         pictures: [P, H, W, 3] uint8, P >= 64, none of them traced.
+        smaller: others, of the other sizes that the graph takes.
 
     Raises:
         ParityError: they differ by more than the tolerance, or there was nothing to compare.
@@ -73,8 +77,7 @@ def check_detector_parity(model: ServedDetector, graph: bytes, pictures: NDArray
     compared = apart = 0
     box_error = score_error = 0.0
     for size in BATCH_SIZES:
-        for start in range(0, len(pictures), size):
-            batch = pictures[start : start + size]
+        for batch in _batches([pictures, *smaller], size):
             with torch.inference_mode():
                 boxes, scores = (t.numpy() for t in model(torch.from_numpy(batch)))
             other_boxes, other_scores = session.run(["boxes", "scores"], {"image": batch})
@@ -103,5 +106,18 @@ def check_detector_parity(model: ServedDetector, graph: bytes, pictures: NDArray
             f"only {compared} boxes scored {LEAST:g} or more: comparing them proves nothing; train the detector first"
         )
     return DetectorParity(
-        len(pictures), BATCH_SIZES, compared, apart, box_error, score_error, torch.__version__, onnxruntime.__version__
+        sum(map(len, (pictures, *smaller))),
+        BATCH_SIZES,
+        compared,
+        apart,
+        box_error,
+        score_error,
+        torch.__version__,
+        onnxruntime.__version__,
     )
+
+
+def _batches(groups: Sequence[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.uint8]]:
+    for pictures in groups:
+        for start in range(0, len(pictures), size):
+            yield np.ascontiguousarray(pictures[start : start + size])

@@ -17,6 +17,9 @@ from poseglass_export.graph import OPSET, trace, with_manifest
 from poseglass_training.detection.checkpoint import DetectorCheckpoint, load_detector_checkpoint
 from poseglass_training.detection.network import ServedDetector
 
+OTHERS = 8
+"""Pictures that each of the smaller inputs is compared on."""
+
 
 def detector_manifest_of(checkpoint: DetectorCheckpoint, name: str, version: int = 1) -> DetectorManifest:
     """The manifest of a detector's checkpoint.
@@ -33,11 +36,21 @@ def detector_manifest_of(checkpoint: DetectorCheckpoint, name: str, version: int
         version=version,
         architecture="centre points on an hourglass",
         input_size=checkpoint.config.input_size,
+        step=checkpoint.config.step,
         threshold=checkpoint.threshold,
         training={**checkpoint.training, "epoch": checkpoint.epoch},
         evaluation=tuple(checkpoint.evaluation),
         weights_licence=f"as the data they were trained on ({licences})" if licences else "unknown",
     )
+
+
+def smaller_sizes(manifest: DetectorManifest) -> list[tuple[int, int]]:
+    """(height, width) of all inputs that pictures may be scaled into, but for the largest."""
+    if manifest.step is None:
+        return []
+    height, width = manifest.input_size
+    rows, columns = range(manifest.step, height, manifest.step), range(manifest.step, width, manifest.step)
+    return [*((side, width) for side in rows), *((height, side) for side in columns)]
 
 
 def export_detector(
@@ -75,7 +88,8 @@ def export_detector(
     model = ServedDetector(loaded.network()).eval()
     graph = trace(model, manifest)
     pictures = gate_pictures(MINIMUM_PICTURES, loaded.config.input_size, 1.25)
-    parity = check_detector_parity(model, with_manifest(graph, manifest), pictures)
+    smaller = [pictures[:OTHERS, :height, :width] for height, width in smaller_sizes(manifest)]
+    parity = check_detector_parity(model, with_manifest(graph, manifest), pictures, smaller)
     manifest = replace(manifest, parity={**parity.to_json(), "opset": OPSET, "seed": GATE_SEED})
     if measure is not None:
         with tempfile.TemporaryDirectory() as folder:

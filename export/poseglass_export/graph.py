@@ -20,13 +20,16 @@ OPSET = 18
 
 
 def trace(model: nn.Module, manifest: Manifest | DetectorManifest) -> onnx.ModelProto:
-    """Turn a model into a graph with a free batch size.
+    """Turn a model into a graph with a free batch size, and where the manifest has a `step`, with free sides.
 
     Args:
         model: from `served_model`, or a `ServedDetector`.
         manifest: names the input size and the outputs.
     """
     model = _with_halves(model)
+    free = {0: torch.export.Dim("N", min=1)}
+    if isinstance(manifest, DetectorManifest) and manifest.step is not None:
+        free |= {1: manifest.step * torch.export.Dim("rows"), 2: manifest.step * torch.export.Dim("columns")}
     example = torch.zeros(2, *manifest.input_size, 3, dtype=torch.uint8)  # a batch of 1 would be frozen into the graph
     with warnings.catch_warnings():
         # onnxscript's own deprecations; a TracerWarning, which would mean a wrong graph, is of another kind.
@@ -38,7 +41,7 @@ def trace(model: nn.Module, manifest: Manifest | DetectorManifest) -> onnx.Model
             (example,),
             input_names=["image"],
             output_names=list(manifest.outputs),
-            dynamic_shapes={"image": {0: torch.export.Dim("N", min=1)}},
+            dynamic_shapes={"image": free},
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

@@ -50,8 +50,9 @@ class DetectorEngine:
             image: [height, width, 3] RGB, upright.
             threshold: least score of a box, 0 ... 1; None: the manifest's.
         """
-        to_input = self._placement(image)
-        placed = warp(image, to_input, self.manifest.input_size, self.manifest.adapter_settings.pad)
+        size = self.manifest.size_for(*image.shape[:2])
+        to_input = self._placement(image, size)
+        placed = warp(image, to_input, size, self.manifest.adapter_settings.pad)
         boxes, scores = self.run(placed)
         least = self.manifest.threshold if threshold is None else threshold
         sound = (scores >= least) & np.isfinite(scores) & np.isfinite(boxes).all(axis=1)
@@ -62,16 +63,16 @@ class DetectorEngine:
         return in_picture(boxes[kept], scores[kept], invert(to_input), (image.shape[0], image.shape[1]))
 
     def run(self, picture: NDArray[np.uint8]) -> Candidates:
-        """All candidates of a picture at the model's input size, [H, W, 3] RGB, however unlikely."""
+        """All candidates of a picture of a size that the model takes, [H, W, 3] RGB, however unlikely."""
         outputs = self._session.run(self._outputs, {self._input: self._adapter.feed(picture)})
         return self._adapter.read(outputs)
 
-    def _placement(self, image: NDArray[np.uint8]) -> Affine:
-        """Picture pixels -> input pixels."""
+    def _placement(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Affine:
+        """Picture pixels -> pixels of an input of that (height, width)."""
         height, width = image.shape[:2]
         if self.manifest.adapter_settings.placement == "top-left":
-            return corner_affine(width, height, self.manifest.input_size)
-        return crop_affine(whole_image(width, height), self.manifest.input_size, 1.0)
+            return corner_affine(width, height, size)
+        return crop_affine(whole_image(width, height), size, 1.0)
 
 
 def load_detector(path: str | Path, device: str = "auto", threads: int | None = None) -> DetectorEngine:
@@ -115,13 +116,15 @@ def _detector_of(opened: Opened) -> DetectorEngine:
     adapter = adapter_of(manifest)
     _check_graph(opened, manifest, adapter)
     engine = DetectorEngine(opened, manifest, adapter)
-    try:
-        engine.run(np.zeros((*manifest.input_size, 3), np.uint8))
-    except ValueError as error:
-        raise ModelError(f"{opened.path}: does not fit adapter {manifest.adapter!r}: {error}") from None
-    except Exception as error:  # onnxruntime raises many kinds, none of them public
-        why = f"does not run on one picture of its own input size ({type(error).__name__})"
-        raise ModelError(f"{opened.path}: {why}") from None
+    smallest = [] if manifest.step is None else [(manifest.step, manifest.step)]
+    for size in (manifest.input_size, *smallest):
+        try:
+            engine.run(np.zeros((*size, 3), np.uint8))
+        except ValueError as error:
+            raise ModelError(f"{opened.path}: does not fit adapter {manifest.adapter!r}: {error}") from None
+        except Exception as error:  # onnxruntime raises many kinds, none of them public
+            what = "one picture of its own input size" if size == manifest.input_size else "one of its smallest, `step`"
+            raise ModelError(f"{opened.path}: does not run on {what} ({type(error).__name__})") from None
     return engine
 
 

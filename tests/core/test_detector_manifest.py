@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -55,6 +56,20 @@ def test_what_is_written_is_read():
     assert parse_detector_manifest(OWN.dumps()) == OWN
     assert json.loads(OWN.dumps())["outputs"] == ["boxes", "scores"]
     assert "adapter_settings" not in json.loads(OWN.dumps())
+
+
+def test_pictures_that_are_not_square_need_less_where_there_is_a_step():
+    free = replace(OWN, step=64)
+    assert parse_detector_manifest(free.dumps()) == free
+    assert OWN.size_for(480, 640) == (320, 256)
+    assert free.size_for(480, 640) == (192, 256)
+    assert free.size_for(1000, 10) == (320, 64)
+    for settings, reason in (
+        ({"adapter": "poseglass", "input": {"height": 320, "width": 250, "step": 64}}, "multiples of it"),
+        ({"input": {"height": 416, "width": 416, "step": 32}}, "for adapter 'poseglass', not for 'yolox'"),
+    ):
+        with pytest.raises(ManifestError, match=reason):
+            parse_detector_manifest(json.dumps(FOREIGN | settings))
 
 
 def test_a_side_car_needs_little_and_has_the_adapters_defaults():

@@ -16,6 +16,7 @@ from poseglass_core.geometry import (
     box_iou,
     compose,
     crop_affine,
+    fitting_size,
     heatmap_affine,
     invert,
     mirror_affine,
@@ -141,3 +142,24 @@ def test_boxes_are_edges_and_points_are_centres():
 def test_a_bad_box_names_its_field(values, field):
     with pytest.raises(ValueError, match=f"^{field} must be"):
         Box(*values)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [
+        (480, 640, (256, 320)),
+        (360, 640, (192, 320)),
+        (640, 360, (320, 192)),
+        (512, 640, (256, 320)),  # 256 and no more
+        (513, 640, (320, 320)),
+        (100, 100, (320, 320)),
+        (1, 1, (320, 320)),
+        (3, 2000, (64, 320)),
+        (1080, 1920, (192, 320)),
+    ],
+)
+def test_the_input_that_fits_is_no_larger_than_it_has_to_be(height, width, size):
+    assert fitting_size(height, width, (320, 320), 64) == size
+    # The picture lies in it at the scale at which it lies in the largest.
+    affine, largest = (crop_affine(whole_image(width, height), to, 1.0) for to in (size, (320, 320)))
+    assert np.allclose(affine[:, :2], largest[:, :2])

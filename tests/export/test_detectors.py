@@ -17,11 +17,12 @@ from poseglass_core.detector_manifest import parse_detector_manifest
 from poseglass_core.manifest import METADATA_KEY, ManifestError
 from poseglass_export.card import detector_card
 from poseglass_export.detector_gate import LEAST, check_detector_parity
-from poseglass_export.detectors import detector_manifest_of, export_detector
+from poseglass_export.detectors import detector_manifest_of, export_detector, smaller_sizes
 from poseglass_export.exporting import gate_pictures
 from poseglass_export.gate import ParityError
 from poseglass_export.graph import trace, with_manifest
 from poseglass_runtime.detector import load_detector
+from poseglass_runtime.engine import ModelError
 from poseglass_training.detection.checkpoint import DetectorCheckpoint
 from poseglass_training.detection.network import Detector, DetectorConfig, ServedDetector
 
@@ -72,6 +73,29 @@ def test_the_runtime_and_pytorch_find_the_same_people(checkpoint, path, tmp_path
     assert len(found.boxes) == len(boxes) > 0
     assert np.allclose(found.scores, scores, atol=1e-3)
     assert np.allclose([b.to_list() for b in found.boxes], [b.to_list() for b in boxes], atol=0.2)
+
+
+def test_wide_and_tall_pictures_are_looked_at_in_smaller_inputs(path, tmp_path, monkeypatch):
+    manifest = export_detector(path, tmp_path / "found.onnx")
+    assert manifest.step == 16
+    assert smaller_sizes(manifest) == [(16, 64), (32, 64), (48, 64), (64, 16), (64, 32), (64, 48)]
+    assert manifest.parity["pictures"] == 64 + 6 * 8
+    detector = load_detector(tmp_path / "found.onnx", device="cpu", threads=1)
+    shown, run = [], detector.run
+    monkeypatch.setattr(detector, "run", lambda picture: shown.append(picture.shape) or run(picture))
+    for height, width in ((80, 120), (300, 90), (50, 50)):
+        detector.detect(gate_pictures(1, (height, width), 1.25)[0])
+    assert shown == [(48, 64, 3), (64, 32, 3), (64, 64, 3)]
+
+
+def test_a_graph_of_one_size_may_not_claim_others(checkpoint, path, tmp_path):
+    manifest = export_detector(path, tmp_path / "found.onnx")
+    fixed = trace(ServedDetector(checkpoint.network()).eval(), replace(manifest, step=None))
+    (tmp_path / "fixed.onnx").write_bytes(with_manifest(fixed, manifest))
+    with pytest.raises(ModelError, match="does not run on one of its smallest"):
+        load_detector(tmp_path / "fixed.onnx", device="cpu", threads=1)
+    (tmp_path / "fixed.onnx").write_bytes(with_manifest(fixed, replace(manifest, step=None)))
+    load_detector(tmp_path / "fixed.onnx", device="cpu", threads=1)  # as files before were
 
 
 def test_other_weights_than_the_graphs_are_refused(checkpoint):
@@ -205,6 +229,6 @@ def test_scenes_that_cannot_be_measured_on_are_named(scenes_file, tiny_detector_
 
 
 def test_a_card_without_figures_is_a_card(checkpoint):
-    text = detector_card(detector_manifest_of(checkpoint, "found"), "## Known failures")
+    text = detector_card(detector_manifest_of(checkpoint, "found"), "## Known failures\n\n")
     assert "How good it is" not in text
     assert text.endswith("## Known failures\n")

@@ -23,9 +23,9 @@ def detector_of(
 ) -> Callable[[NDArray[np.uint8]], tuple[list[Box], NDArray[np.float32]]]:
     """What finds people in a picture [height, width, 3]: boxes in its pixels and their scores, the highest first."""
     model = ServedDetector(checkpoint.network()).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    size = checkpoint.config.input_size
 
     def detect(image: NDArray[np.uint8]) -> tuple[list[Box], NDArray[np.float32]]:
+        size = checkpoint.config.size_for(image.shape[0], image.shape[1])
         affine = crop_affine(whole_image(image.shape[1], image.shape[0]), size, 1.0)
         with torch.inference_mode():
             answer = model(torch.from_numpy(warp(image, affine, size)[None]))
