@@ -80,7 +80,7 @@ def oks_ap(comparison: Comparison) -> OksResult:
 def object_keypoint_similarity(
     predicted: NDArray[np.floating],
     truth: NDArray[np.floating],
-    visible: NDArray[np.bool_],
+    visible: NDArray[np.bool_] | NDArray[np.floating],
     areas: NDArray[np.floating],
     sigmas: NDArray[np.floating],
 ) -> NDArray[np.float64]:
@@ -91,14 +91,14 @@ def object_keypoint_similarity(
     Args:
         predicted: [P, J, 2] pixels; NaN is as wrong as can be.
         truth: [P, J, 2] pixels.
-        visible: [P, J] which are labelled; somebody without any has 0.
+        visible: [P, J] which are labelled, or how much each counts; somebody without any has 0.
         areas: [P] of the people, in square pixels.
         sigmas: [J] fall-off of each joint.
     """
     squared = ((predicted.astype(np.float64) - truth) ** 2).sum(axis=2)
     alike = np.exp(-squared / (2 * areas[:, None] * (2 * sigmas) ** 2))
     counts = visible.sum(axis=1)
-    similarity: NDArray[np.float64] = np.nansum(np.where(visible, alike, 0), axis=1) / np.maximum(counts, 1)
+    similarity: NDArray[np.float64] = np.nansum(visible * alike, axis=1) / np.where(counts > 0, counts, 1)
     return similarity
 
 
@@ -108,6 +108,7 @@ def without_duplicates(
     boxes: Sequence[Box],
     sigmas: Sequence[float],
     overlap: float,
+    certainty: NDArray[np.floating] | None = None,
 ) -> list[int]:
     """Positions of the poses that are not more alike than `overlap` to a more certain one, the most certain first.
 
@@ -119,13 +120,16 @@ def without_duplicates(
         boxes: P, of the same people.
         sigmas: J fall-offs; empty: `COMMON_SIGMA` for every joint.
         overlap: similarity, 0 to 1; at 1 everybody is kept.
+        certainty: [P, J] of the joints: each counts as much as the less certain of the two, so that legs which one crop
+            did not show, and are guessed, do not make two people of one; None: all alike.
     """
     falloff = np.array(sigmas or [COMMON_SIGMA] * joints.shape[1])
     areas = SEGMENT_SHARE * np.array([box.width * box.height for box in boxes])
+    weights = np.ones(joints.shape[:2]) if certainty is None else certainty
     kept: list[int] = []
     for i in np.argsort(-scores, kind="stable"):
         alike = object_keypoint_similarity(
-            joints[kept], joints[i], np.ones((len(kept), len(falloff)), bool), (areas[kept] + areas[i]) / 2, falloff
+            joints[kept], joints[i], np.minimum(weights[kept], weights[i]), (areas[kept] + areas[i]) / 2, falloff
         )
         if not (alike > overlap).any():
             kept.append(int(i))

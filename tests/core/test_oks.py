@@ -111,3 +111,15 @@ def test_large_people_may_be_further_apart_and_still_be_one():
     for side, kept in ((40, 2), (400, 1)):
         boxes = [Box(0, 0, side, side)] * 2
         assert len(without_duplicates(joints, np.ones(2), boxes, LSP.sigmas, 0.7)) == kept
+
+
+def test_joints_that_one_crop_did_not_show_make_no_second_person():
+    pose = np.random.default_rng(0).uniform(0, 100, (14, 2))
+    guessed = pose.copy()
+    guessed[:6] += 60  # legs: out of the picture in the second crop
+    boxes, certainty = [Box(0, 0, 100, 100)] * 2, np.full((2, 14), 0.9)
+    pair = np.stack([pose, guessed]), np.array([0.8, 0.5]), boxes, LSP.sigmas, 0.65
+    assert without_duplicates(*pair, certainty) == [0, 1]
+    certainty[1, :6] = 0.2
+    assert without_duplicates(*pair, certainty) == [0]
+    assert without_duplicates(*pair) == [0, 1]

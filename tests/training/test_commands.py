@@ -167,14 +167,14 @@ def test_ctrl_c_says_how_to_go_on(poseglass, tmp_path, monkeypatch):
     genuine = loop.train
 
     def interrupted(*arguments):
-        *others, report, init, taken = arguments
+        *others, report, init, taken, teacher = arguments
 
         def stop(progress):
             report(progress)
             if progress.epoch > 1.2:
                 raise KeyboardInterrupt
 
-        return genuine(*others, stop, init, taken)
+        return genuine(*others, stop, init, taken, teacher)
 
     monkeypatch.setattr(loop, "train", interrupted)
     result = train(poseglass, "synthetic", tmp_path / "run")

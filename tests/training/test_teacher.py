@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from poseglass.cli import app
 from poseglass_core.skeleton import skeleton_from_names
 from poseglass_training.checkpoint import Checkpoint, CheckpointError
 from poseglass_training.crops import Augmentation
+from poseglass_training.detection.checkpoint import DetectorCheckpoint
+from poseglass_training.detection.network import Detector, DetectorConfig
 from poseglass_training.loop import train
 from poseglass_training.networks import HourglassConfig, build
 from poseglass_training.presets import Phase, Preset
@@ -97,10 +101,29 @@ def test_a_share_and_a_teacher_belong_together(checkpoint, figures, tmp_path, sh
 
 def test_teachers_that_do_not_fit_are_refused(checkpoint, figures):
     others = skeleton_from_names([f"joint {i}" for i in range(14)])
-    with pytest.raises(CheckpointError, match="knows other joints"):
+    with pytest.raises(CheckpointError, match="joint 1 of the data is 'joint 0', of the teacher"):
         Teacher(checkpoint, others, CPU)
     with pytest.raises(CheckpointError, match="'mse'"):
         Teacher(replace(checkpoint, loss="mse"), figures.skeleton, CPU)
+
+
+def test_the_command_says_which_option_is_wrong(tiny_checkpoint_path, figures_file, tmp_path):
+    config = DetectorConfig(features=8, depth=2, input_size=(64, 64), candidates=8)
+    DetectorCheckpoint(config, Detector(config).state_dict()).save(tmp_path / "detector.pt")
+
+    def refused(*options):
+        command = ["train", "--data", str(figures_file), "--out", str(tmp_path / "run"), *map(str, options)]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 2
+        assert not (tmp_path / "run").exists()
+        return " ".join(result.stderr.split())
+
+    taught = ("--preset", "hourglass-s-taught")
+    assert "leave --teacher out" in refused("--preset", "tiny", "--teacher", tiny_checkpoint_path)
+    assert "name one with --teacher" in refused(*taught)
+    assert "--teacher: gone.pt: no such file" in refused(*taught, "--teacher", "gone.pt")
+    assert "--init: gone.pt: no such file" in refused("--preset", "tiny", "--init", "gone.pt")
+    assert "is a detector's checkpoint" in refused(*taught, "--teacher", tmp_path / "detector.pt")
 
 
 def test_a_run_goes_on_with_the_teacher_it_began_with(checkpoint, figures, tmp_path):

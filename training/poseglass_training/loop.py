@@ -26,7 +26,7 @@ from poseglass_training.networks import Network, build
 from poseglass_training.presets import Preset
 from poseglass_training.schedule import average_decay, learning_rate
 from poseglass_training.targets import LOSSES, activate, gaussian_targets
-from poseglass_training.teacher import Teacher, blend
+from poseglass_training.teacher import Teacher, blend, require_teacher
 from poseglass_training.warmstart import warm_start
 
 
@@ -210,10 +210,7 @@ def train(
     if last.exists() != resume:
         wrong = f"{out} holds a run already: add --resume" if last.exists() else f"{last}: there is no run to resume"
         raise CheckpointError(f"{wrong}, or choose another folder")
-    if (teacher is not None) != (preset.taught > 0):
-        wrong = "learns from labels alone: leave --teacher out"
-        wrong = wrong if teacher else "learns from a teacher beside the labels: name one with --teacher"
-        raise CheckpointError(f"the preset {wrong}")
+    require_teacher(preset, teacher is not None)
     place = torch.device(device)
     learned_from = Teacher(teacher, data.skeleton, place) if teacher else None
     torch.manual_seed(seed)

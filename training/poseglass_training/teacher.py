@@ -8,6 +8,7 @@ from torch import Tensor
 from poseglass_core.skeleton import Skeleton
 from poseglass_training.checkpoint import Checkpoint, CheckpointError
 from poseglass_training.devices import bf16_pays
+from poseglass_training.presets import Preset
 from poseglass_training.targets import activate
 
 
@@ -27,13 +28,7 @@ class Teacher:
     """
 
     def __init__(self, checkpoint: Checkpoint, skeleton: Skeleton, device: torch.device) -> None:
-        if checkpoint.skeleton.joints != skeleton.joints:
-            raise CheckpointError("the teacher knows other joints than the data has: name one trained on the same")
-        if checkpoint.loss != "softmax":
-            raise CheckpointError(
-                f"the teacher was trained with the loss {checkpoint.loss!r}; only heatmaps of 'softmax' are "
-                "distributions to learn from"
-            )
+        check_teacher(checkpoint, skeleton)
         self.network = checkpoint.network().eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.flip = list(skeleton.flip_index)
         self.device = device
@@ -64,3 +59,38 @@ def blend(targets: Tensor, opinion: Tensor, share: float) -> Tensor:
     """
     total = targets.sum(dim=(2, 3), keepdim=True).clamp(min=1e-12)
     return (1 - share) * targets / total + share * opinion
+
+
+def require_teacher(preset: Preset, given: bool) -> None:
+    """Make sure that there is a teacher where a preset gives it a share of the targets, and only there.
+
+    Raises:
+        CheckpointError: there is one too many, or none.
+    """
+    if given and not preset.taught:
+        raise CheckpointError("the preset learns from labels alone: leave --teacher out")
+    if preset.taught and not given:
+        raise CheckpointError("the preset learns from a teacher beside the labels: name one with --teacher")
+
+
+def check_teacher(checkpoint: Checkpoint, skeleton: Skeleton) -> None:
+    """Make sure that a network can teach these joints.
+
+    Raises:
+        CheckpointError: it knows other ones, or its heatmaps are no distributions over places.
+    """
+    ours, theirs = skeleton.joints, checkpoint.skeleton.joints
+    if ours != theirs:
+        apart = next(
+            (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
+        )
+        both = ("nothing more" if apart >= len(joints) else repr(joints[apart]) for joints in (ours, theirs))
+        raise CheckpointError(
+            "--teacher: joint {} of the data is {}, of the teacher {}; name one that was trained on the same joints in "
+            "the same order".format(apart + 1, *both)
+        )
+    if checkpoint.loss != "softmax":
+        raise CheckpointError(
+            f"--teacher: was trained with the loss {checkpoint.loss!r}; only heatmaps of 'softmax' are distributions"
+            " to learn from"
+        )

@@ -81,7 +81,8 @@ def video(
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]", help="What to compute on in-process.")] = "auto",
     jpeg: Annotated[
-        int | None, typer.Option(metavar="1...100", help="Send JPEG of this quality; default: pixels as they are.")
+        int | None,
+        typer.Option(min=1, max=100, metavar="1...100", help="Send JPEG of this quality; default: pixels as they are."),
     ] = None,
     ray: Annotated[
         str | None,

@@ -5,13 +5,14 @@ from a frame is decided by frame numbers alone, never by which answer comes firs
 uses them, so that whatever computed them, the crop that follows is the same.
 
 Where nobody is followed, only the last of a few frames is searched, and the others are looked at where it showed
-somebody: an empty stretch costs a part of the searches, and whoever comes into it is not missed.
+somebody: an empty stretch costs a part of the searches, and whoever comes into it is not missed. Whoever is found is
+also followed into the frames that were under way by then.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -173,6 +174,40 @@ def _look_back(ask: Ask, image: NDArray[np.uint8], later: Sequence[Pose], settin
     return Seen({}, tuple(poses[i] for i in _believed(poses, settings)), False)
 
 
+def look_on(
+    ask: Ask,
+    images: Sequence[NDArray[np.uint8]],
+    seen: Sequence[Seen],
+    people: Mapping[int, Pose],
+    settings: FollowSettings,
+) -> list[Seen]:
+    """Follow people into frames that were looked at before anybody knew of them.
+
+    Args:
+        ask: finds poses.
+        images: of a plan's frames.
+        seen: what was seen in each.
+        people: by slot, where they were in the frame before the first.
+        settings: whom to believe.
+
+    Returns:
+        What was seen, and those of the people who had been missed, as far as each of them can be followed.
+    """
+    answer = []
+    for image, there in zip(images, seen, strict=True):
+        met = {slot: next((o for o in there.poses if alike(pose, o)), None) for slot, pose in people.items()}
+        missing = [slot for slot, other in met.items() if other is None]
+        poses = [settled(pose) for pose in ask(image, [next_box(people[slot]) for slot in missing])] if missing else []
+        found = {
+            missing[i]: poses[i]
+            for i in _believed(poses, settings)
+            if not any(alike(poses[i], other) for other in there.poses)
+        }
+        people = {slot: other for slot, other in met.items() if other is not None} | found
+        answer.append(replace(there, followed=dict(sorted({**there.followed, **found}.items()))))
+    return answer
+
+
 def _believed(poses: Sequence[Pose], settings: FollowSettings) -> list[int]:
     """Positions of the poses at given boxes that are people, the most certain first.
 
@@ -222,11 +257,15 @@ class Follower:
         self._under_way.append(plan)
         return plan
 
+    def unknown(self) -> dict[int, Pose]:
+        """By slot, whom the oldest plan does not know of, since they were found when it was under way already."""
+        return {slot: pose for slot, pose in self._people.items() if slot not in self._under_way[0].boxes}
+
     def take(self, answer: Sequence[Seen]) -> None:
         """Learn from the oldest plan.
 
         Args:
-            answer: what was seen in its frames, in order.
+            answer: what was seen in its frames, in order, those of `unknown` followed into them by `look_on`.
         """
         plan = self._under_way.popleft()
         if answer[-1].anew:
@@ -236,6 +275,8 @@ class Follower:
                 self._people.pop(slot, None)
         for seen in answer:  # one after another, so that who moves fast is known again
             self._meet(seen)
+        here = answer[-1].poses
+        self._people = {s: pose for s, pose in self._people.items() if any(pose is other for other in here)}
 
     def _meet(self, seen: Seen) -> None:
         newcomers = list(seen.fresh)

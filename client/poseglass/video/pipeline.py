@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from poseglass.errors import Cancelled
-from poseglass.video.following import LAG, Ask, Follower, FollowSettings, Plan, Seen, look, visible
+from poseglass.video.following import LAG, Ask, Follower, FollowSettings, Plan, Seen, look, look_on, visible
 from poseglass.video.segments import Passed, SegmentFrame
 from poseglass.video.table import PoseTable, TableBuilder
 from poseglass_core.skeleton import Skeleton
@@ -90,6 +90,9 @@ def _looked_at(
     def oldest() -> Iterator[tuple[SegmentFrame, Seen]]:
         its_frames, its_follower, answer = waiting.popleft()
         seen = answer.result()
+        if missed := its_follower.unknown():
+            images = [frame.image for frame in its_frames]
+            seen = look_on(machine.ask, images, seen, missed, machine.settings)
         its_follower.take(seen)
         for pair in zip(its_frames, seen, strict=True):
             progress()

@@ -115,8 +115,9 @@ class ContainerReader:
         except InvalidRequest:
             self._container.close()
             raise
-        # Frame threads can lock up where reading ends early; slices cannot.
-        self._stream.thread_type = "SLICE"
+        # What a damaged frame decodes to depends on how its slices were shared out, and must not on the machine; and
+        # frame threads can lock up where reading ends early.
+        self._stream.codec_context.thread_count = 1
         self._clock = Clock(float(self._stream.guessed_rate or self._stream.average_rate or DEFAULT_RATE))
         self.counts.promised = self._promised()
         self.counts.promised_seconds = self._promised_seconds()

@@ -56,7 +56,7 @@ def _frame_at(source: Path, time: float) -> Image | None:
     try:
         with av.open(f"file:{source}", options={"protocol_whitelist": "file"}) as file:
             stream = file.streams.video[0]
-            stream.thread_type = "SLICE"
+            stream.codec_context.thread_count = 1  # as the frames were read that the rows are of
             file.seek(int(time / stream.time_base), stream=stream)
             for number, frame in enumerate(file.decode(stream)):
                 if frame.pts is None or number > PATIENCE:

@@ -82,6 +82,25 @@ def test_whoever_comes_between_two_searches_is_in_every_frame_all_the_same(blobs
         assert np.allclose(table.joints[i], blobs.find(frames[i], 0).points, atol=1 / 64)
 
 
+@pytest.mark.parametrize("here", range(1, 9))
+@pytest.mark.parametrize("empty", range(1, 7))
+def test_whoever_a_search_shows_is_in_every_frame_until_they_leave(blobs, empty, here):
+    nobody = [blobs.draw(48, 96, {})]
+    frames = nobody * empty + blobs.walk(here) + nobody * 9
+    table = follow(blobs.BlobAsk(), frames, FollowSettings(search_every=3, detect_every=1000))
+    searched = any(i % 3 == 0 for i in range(empty, empty + here))  # at 0, 3, 6, ...
+    assert (table.person == np.array([-1] * empty + [0 if searched else -1] * here + [-1] * 9)).all()
+    for i in range(empty, empty + here if searched else empty):
+        assert np.allclose(table.joints[i], blobs.find(frames[i], 0).points, atol=1 / 64)
+
+
+def test_who_is_followed_into_a_frame_is_not_there_twice(blobs):
+    frames = [blobs.draw(48, 96, {})] * 4 + blobs.walk(3) + blobs.walk(8, people=2)[3:]
+    table = follow(blobs.BlobAsk(), frames, FollowSettings(search_every=3, detect_every=5))
+    assert (np.bincount(table.frame, minlength=len(frames)) <= 2).all()
+    assert table.people[table.frame >= 4].all()
+
+
 def test_a_segment_that_ends_between_two_searches_is_searched_at_its_end(blobs):
     frames = [blobs.draw(48, 96, {})] * 3 + blobs.walk(2)
     table = follow(blobs.BlobAsk(), frames, FollowSettings(search_every=50))

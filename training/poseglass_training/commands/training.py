@@ -26,6 +26,7 @@ from poseglass_training.scenes import WithNobody, load_scenes, split
 from poseglass_training.synthetic import SyntheticCrops
 
 if TYPE_CHECKING:
+    from poseglass_training.checkpoint import Checkpoint
     from poseglass_training.presets import Preset
 
 SYNTHETIC = "synthetic"
@@ -84,12 +85,13 @@ def train(
     DIR gets `best.pt` (best on dev), `last.pt` (to resume), `metrics.jsonl`, `curve.png`, and `batch.png`: look at that
     one first, it shows what the network is given, with the joints drawn and left and right coloured.
     """
-    from poseglass_training.checkpoint import CheckpointError, load_checkpoint
+    from poseglass_training.checkpoint import CheckpointError
     from poseglass_training.devices import DeviceError, keep_freed_memory, pick_device
     from poseglass_training.loop import Diverged, Progress
     from poseglass_training.loop import train as run_training
     from poseglass_training.pictures import batch_picture
     from poseglass_training.presets import PRESETS
+    from poseglass_training.teacher import check_teacher, require_teacher
     from poseglass_training.tensorboard import TensorBoardUnavailable, TensorBoardWriter
 
     if preset not in PRESETS:
@@ -98,6 +100,8 @@ def train(
     report = TrainingReport(out, Console(stderr=True))
     try:
         place = str(pick_device(device))
+        require_teacher(recipe, bool(teacher))
+        start, master = (_weights(option, name) for option, name in (("--init", init), ("--teacher", teacher)))
         learn, select, origin = _sources(recipe, data, images, dev, seed, fix or [])
         if scenes is not None:
             pictures, _ = split(load_scenes(scenes))
@@ -118,13 +122,11 @@ def train(
             "command": shlex.join(command),
             "commit": commit(),
         }
-        start = load_checkpoint(poseglass_models.resolve(init, ".pt")) if init else None
         if start is not None:
             training["init"] = {"epoch": start.epoch, **start.training}
-        master = None
-        if teacher:
-            path = poseglass_models.resolve(teacher, ".pt")
-            master, training["teacher"] = load_checkpoint(path), sha256(path)
+        if master is not None:
+            check_teacher(master, learn.skeleton)
+            training["teacher"] = sha256(poseglass_models.resolve(teacher, ".pt"))
         keep_freed_memory()
         with ExitStack() as stack:
             make_folder("train", "--out", out)
@@ -163,6 +165,22 @@ def train(
         raise refusal("train", f"stopped; {remedy}", INTERRUPTED) from None
     dev_pck, epochs = best.evaluation[0]["pck"], best.training["epochs"]
     typer.echo(f"{out / 'best.pt'}: PCK@0.2 on dev {dev_pck:.1f}, after epoch {best.epoch} of {epochs}")
+
+
+def _weights(option: str, name: str) -> Checkpoint | None:
+    """A pose network's checkpoint; None where none is named. CheckpointError names the option."""
+    from poseglass_training.checkpoint import CheckpointError, load_checkpoint
+    from poseglass_training.detection.checkpoint import is_detector
+
+    if not name:
+        return None
+    try:
+        path = poseglass_models.resolve(name, ".pt")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{option}: {error}") from None
+    if is_detector(path):
+        raise CheckpointError(f"{option}: {name} is a detector's checkpoint; name a pose network's")
+    return load_checkpoint(path)
 
 
 def calibrate(

@@ -47,7 +47,7 @@ class DetectorPreset:
 
 
 DETECTOR_PRESETS: dict[str, DetectorPreset] = {
-    # 2.19 GMAC at 256 px: the trunk of `hourglass-s`, whose weights it begins from.
+    # 2.17 GMAC at 256 px: the trunk of `hourglass-s`, whose weights it begins from.
     "person": DetectorPreset(DetectorConfig(features=128, extra=HOURGLASS_S.extra), epochs=3),
     # The same from weights that know something already (--init).
     "person-continue": DetectorPreset(DetectorConfig(features=128, extra=HOURGLASS_S.extra), epochs=5),
@@ -55,7 +55,7 @@ DETECTOR_PRESETS: dict[str, DetectorPreset] = {
     "person-polish": DetectorPreset(
         DetectorConfig(features=128, extra=HOURGLASS_S.extra), epochs=1, pictures=6000, learning_rate=6e-4
     ),
-    # 3.42 GMAC at 320 px, as it is served: from the weights of the former, which know the larger people less there.
+    # 3.39 GMAC at 320 px, as it is served: from the weights of the former, which know the larger people less there.
     "person-320": DetectorPreset(
         DetectorConfig(features=128, extra=HOURGLASS_S.extra, input_size=(320, 320)),
         epochs=2,
