@@ -8,12 +8,12 @@ import typer
 from typer.testing import CliRunner
 
 from poseglass_core.geometry import Box
-from poseglass_training import commands
+from poseglass_training import commands, presence
 from poseglass_training.annotations import load_coco
 from poseglass_training.calibrating import SMOOTHINGS, calibrate, fit_smoothing
 from poseglass_training.checkpoint import load_checkpoint
 from poseglass_training.networks.presence import Presence, pool
-from poseglass_training.presence import PresenceSource, fit_presence
+from poseglass_training.presence import FOLDS, PresenceSource, fit_presence
 from poseglass_training.scenes import Scene, load_scenes
 from poseglass_training.synthetic import SyntheticCrops, Variety
 
@@ -108,3 +108,25 @@ def test_a_missing_checkpoint_is_named(figures_file, tmp_path):
     assert result.exit_code == 2
     assert "gone.pt" in result.output
     assert load_coco(figures_file).people
+
+
+def test_groups_are_weighed_on_pictures_that_were_not_fitted_to(monkeypatch):
+    picture = torch.arange(160) // 10  # ten crops of each are too alike to tell how hard others are
+    person = torch.arange(160) % 2 == 0
+    fitted = []
+
+    def fit(pooled, *_):
+        fitted.append({int(number) % FOLDS for number in pooled[:, 0]})
+        return genuine(pooled, *_)
+
+    genuine = presence._fit
+    monkeypatch.setattr(presence, "_fit", fit)
+    pooled = torch.cat([picture[:, None].float(), torch.randn(160, 7)], dim=1)
+    weights = presence._group_weights(pooled, person, person.long(), picture % FOLDS)
+    assert (weights > 0).all()
+    assert fitted == [{0, 1, 2, 3} - {aside} for aside in range(FOLDS)] * presence.ROUNDS
+
+
+def test_few_pictures_are_weighed_alike():
+    pooled, person = torch.randn(6, 8), torch.arange(6) % 2 == 0
+    assert presence._group_weights(pooled, person, person.long(), torch.zeros(6, dtype=torch.long)).tolist() == [1, 1]

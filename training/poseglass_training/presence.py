@@ -18,13 +18,17 @@ from poseglass_training.loop import normalise
 from poseglass_training.networks.presence import Presence, pool
 from poseglass_training.scenes import Scene, draw_crops, load_scenes, scenes_of, split
 
-PRESENCE_EPOCHS, PRESENCE_BATCH = 60, 256
+PRESENCE_EPOCHS, PRESENCE_BATCH = 20, 256
 
-ROUNDS, TRIAL_EPOCHS, STEP, KEPT_ASIDE = 6, 20, 8.0, 4
-"""Of weighing the groups: trial fits, their length, how far an error moves a weight, and one crop in so many aside."""
+ROUNDS, STEP, FOLDS = 6, 8.0, 4
+"""Of weighing the groups: rounds of trial fits, how far an error moves a weight, and parts of the pictures, each of
+which is kept aside once."""
 
-PEOPLE_EVERY, SCENE_CROPS = 6, 6
-"""Labelled pictures taken, one in so many; crops of either kind from each COCO picture."""
+PEOPLE_EVERY, SCENE_CROPS, SCENE_DRAWS = 6, 6, 3
+"""Labelled pictures taken, one in so many; crops of either kind from each COCO picture, and draws of them."""
+
+DRAW = 1000
+"""Between the seeds of two draws."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class PresenceSource:
         name: of the data.
         learn, held_out: scenes to fit to, and to report on.
         each: crops of either kind a scene.
+        draws: times that crops are drawn to learn from, each time others.
     """
 
     name: str
     learn: Sequence[Scene]
     held_out: Sequence[Scene]
     each: int = 1
+    draws: int = 1
 
 
 def fit_presence(
@@ -62,12 +68,18 @@ def fit_presence(
         ValueError: there are no crops of one of the two kinds.
     """
     torch.manual_seed(seed)
-    learn = [_pooled(checkpoint, source.learn, source.each, seed) for source in sources]
-    pooled, person = torch.cat([x for x, _ in learn]), torch.cat([y for _, y in learn])
+    parts = [
+        (i, fold, *_pooled(checkpoint, source.learn[fold::FOLDS], source.each, seed + DRAW * draw))
+        for i, source in enumerate(sources)
+        for fold in range(FOLDS)
+        for draw in range(source.draws)
+    ]
+    pooled, person = torch.cat([x for _, _, x, _ in parts]), torch.cat([y for *_, y in parts])
     if not person.any() or person.all():
         raise ValueError("presence needs crops with a person and crops without: name pictures without people")
-    group = torch.cat([2 * i + y.long() for i, (_, y) in enumerate(learn)])  # a source's crops of either kind
-    presence = _fit(pooled, person, _balanced(group, _group_weights(pooled, person, group)))
+    group = torch.cat([2 * i + y.long() for i, _, _, y in parts])  # a source's crops of either kind
+    fold = torch.cat([torch.full_like(y, fold, dtype=torch.long) for _, fold, _, y in parts])
+    presence = _fit(pooled, person, _balanced(group, _group_weights(pooled, person, group, fold)))
     report = {}
     for source in sources:
         x, y = _pooled(checkpoint, source.held_out, source.each, seed + 1)
@@ -81,21 +93,27 @@ def fit_presence(
     return replace(checkpoint, presence=weights), report
 
 
-def _group_weights(pooled: Tensor, person: Tensor, group: Tensor) -> Tensor:
-    """How much each group of crops should count for the worst group to do best, found on a part kept aside.
+def _group_weights(pooled: Tensor, person: Tensor, group: Tensor, fold: Tensor) -> Tensor:
+    """How much each group of crops should count for the worst group to do best, found by cross-validation.
 
     Sources and kinds that are harder get more weight, round by round: the idea of distributionally robust training
-    over groups (Sagawa et al., arXiv:1911.08731), with a part of the crops to measure on instead of the training loss.
+    over groups (Sagawa et al., arXiv:1911.08731), with pictures kept aside to measure on instead of the training loss.
+    Whole pictures: crops of one are too alike to tell how hard others are.
     """
     weights = best = torch.ones(int(group.max()) + 1)
-    aside, least = torch.arange(len(group)) % KEPT_ASIDE == 0, float("inf")
+    least = float("inf")
     for _ in range(ROUNDS):
-        trial = _fit(pooled[~aside], person[~aside], _balanced(group[~aside], weights), TRIAL_EPOCHS)
-        with torch.inference_mode():
-            wrong = (trial.logits(pooled[aside]).argmax(dim=1) == 1) != person[aside]
-        errors = torch.zeros_like(weights)
-        for g in set(group[aside].tolist()):
-            errors[g] = wrong[group[aside] == g].float().mean()
+        wrong = torch.zeros(len(group))
+        for number in range(FOLDS):
+            aside = fold == number
+            if not aside.any() or aside.all():
+                continue
+            trial = _fit(pooled[~aside], person[~aside], _balanced(group[~aside], weights))
+            with torch.inference_mode():
+                said = trial.logits(pooled[aside]).argmax(dim=1) == 1
+            wrong[aside] = (said != person[aside]).float()
+        counts = torch.bincount(group, minlength=len(weights)).clamp(min=1)
+        errors = torch.bincount(group, wrong, minlength=len(weights)) / counts
         if float(errors.max()) < least:
             least, best = float(errors.max()), weights
         weights = weights * torch.exp(STEP * (errors - errors.mean()))
@@ -108,13 +126,13 @@ def _balanced(group: Tensor, weights: Tensor) -> Tensor:
     return (weights / counts)[group]
 
 
-def _fit(pooled: Tensor, person: Tensor, weight: Tensor, epochs: int = PRESENCE_EPOCHS) -> Presence:
+def _fit(pooled: Tensor, person: Tensor, weight: Tensor) -> Presence:
     presence = Presence(pooled.shape[1] // 2)
     # Inputs brought to zero mean and unit spread train fast; the two numbers are folded into the first layer below.
     mean, spread = pooled.mean(dim=0), pooled.std(dim=0).clamp(min=1e-3)
     optimizer = torch.optim.AdamW(presence.parameters(), lr=2e-3, weight_decay=0.02)
     inputs = (pooled - mean) / spread
-    steps = max(len(inputs) // PRESENCE_BATCH, 1) * epochs
+    steps = max(len(inputs) // PRESENCE_BATCH, 1) * PRESENCE_EPOCHS
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         rows = torch.multinomial(weight, min(PRESENCE_BATCH, len(weight)), replacement=True)
@@ -158,7 +176,7 @@ def presence_sources(learn: KeypointData, held_out: KeypointData, scenes: Path |
     sources = [PresenceSource(learn.name, scenes_of(learn)[::PEOPLE_EVERY], scenes_of(held_out))]
     if scenes is not None:
         fit, held = split(load_scenes(scenes))
-        sources.append(PresenceSource(scenes.parent.name, fit, held, SCENE_CROPS))
+        sources.append(PresenceSource(scenes.parent.name, fit, held, SCENE_CROPS, SCENE_DRAWS))
     return sources
 
 
