@@ -29,6 +29,9 @@ LAG = 2
 """Frames under way at once: as many as keep two processors, or a server and the way to it, busy. At 30 frames a second
 nobody gets far in two of them."""
 
+RULES = 2
+"""Raised where the same settings come to give other rows, so that what an older version left undone is done anew."""
+
 SAME_JOINTS = 0.5
 """Object keypoint similarity from which two poses are one person's."""
 
@@ -87,6 +90,7 @@ class FollowSettings:
     def to_json(self) -> dict[str, Any]:
         """Everything that rows depend on."""
         return {
+            "rules": RULES,
             "lag": LAG,
             "detect_every": self.detect_every,
             "search_every": self.search_every,
