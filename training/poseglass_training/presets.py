@@ -130,6 +130,14 @@ PRESETS: dict[str, Preset] = {
         learning_rate=1.5e-3,
         augmentation=replace(AUGMENTATION, coarse=0.3, tumbled=0.3),
     ),
+    # The same, taught by itself: by what it answers to a crop and its mirror image together (--teacher).
+    "hourglass-m-taught": Preset(
+        HOURGLASS_M,
+        phases=(Phase(192, 4),),
+        learning_rate=7e-4,
+        augmentation=replace(AUGMENTATION, coarse=0.3),
+        taught=0.5,
+    ),
     # 8.3 GMAC: two stacks of the paper's width, from scratch; for a GPU.
     "hourglass-m-wide": Preset(
         HourglassConfig(joints=1, stacks=2, features=256, input_size=(256, 256)),
