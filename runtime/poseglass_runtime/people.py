@@ -17,6 +17,9 @@ CANDIDATE = 0.4
 """Share of a detector's threshold from which a box is worth a look. Somebody in it is a person where box and pose
 together, as a product, are as certain as a box at the threshold with a pose at `PERSON`: one makes up for the other."""
 
+CROWDED = 0.7
+"""That share where more than `FEW` boxes are at the threshold: there, doubtful ones are mostly parts of people."""
+
 LIKELY = 0.5
 """Share of the person threshold from which somebody is looked at again, in a crop that fits the joints."""
 

@@ -15,7 +15,7 @@ from poseglass_core.manifest import Manifest
 from poseglass_core.poses import Heatmaps, Locate, ModelRef, Pose, PoseRequest, Prediction, Timings
 from poseglass_runtime.estimator import Estimates, Infer, estimate
 from poseglass_runtime.outputs import Detector, Network
-from poseglass_runtime.people import CANDIDATE, FEW, LIKELY, people_among, person_scores
+from poseglass_runtime.people import CANDIDATE, CROWDED, FEW, LIKELY, people_among, person_scores
 from poseglass_runtime.search import find_person, look_again
 
 P = ParamSpec("P")
@@ -138,8 +138,10 @@ class Predictor:
             )
         threshold = detector.manifest.threshold
         found = detect(image, threshold=CANDIDATE * threshold)
-        certainty = found.scores[: request.max_people] / np.maximum(threshold, 1e-6)
-        return found.boxes[: request.max_people], certainty
+        certainty = found.scores / np.maximum(threshold, 1e-6)
+        crowded = (certainty >= 1).sum() > FEW
+        kept = np.flatnonzero((certainty >= CROWDED) | ~crowded)[: request.max_people]
+        return [found.boxes[i] for i in kept], certainty[kept]
 
     def _columns(self, request: PoseRequest) -> list[int]:
         """Positions of the asked joints in the model's."""

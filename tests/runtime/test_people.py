@@ -113,6 +113,16 @@ def test_twelve_people_are_posed_in_one_batch_the_most_certain_first():
     assert prediction.timings.total >= prediction.timings.inference > 0
 
 
+def test_in_a_crowd_doubtful_boxes_cost_nothing():
+    boxes, lights = TWELVE[:8], LIGHTS[:8]
+    doubtful = [0.37, 0.34, 0.21]  # of a threshold of 0.5
+    for certain, looked_at in ((FEW + 1, FEW + 2), (FEW, FEW + 3)):
+        scores = [0.9] * certain + doubtful
+        network, detector = LightNetwork(), ListDetector(boxes[: len(scores)], scores)
+        Predictor(network).predict(scene(boxes, lights), DETECT, detector)
+        assert network.batches[0] == looked_at
+
+
 def test_nobody_is_answered_twice():
     boxes = [TWELVE[0], Box(2, 1, 80, 80), TWELVE[5]]
     detector, picture = ListDetector(boxes), scene(TWELVE, LIGHTS)
@@ -188,7 +198,8 @@ def test_the_presence_gate_leaves_out_who_is_not_there():
     assert len(Predictor(LightNetwork(presence=False)).predict(picture, DETECT, detector).poses) == 3
 
 
-def test_box_and_pose_make_up_for_each_other():
+def test_box_and_pose_make_up_for_each_other(monkeypatch):
+    monkeypatch.setattr("poseglass_runtime.predictor.FEW", 12)  # nothing of this is about crowds
     picture = scene(TWELVE, [255] * 3 + [150] * 3 + [110] * 3 + [0] * 3)  # presence x joints: 1, 0.35, 0.19 and 0
     doubts = ListDetector(TWELVE, [0.9, 0.5, 0.26] * 4)  # of a threshold of 0.5: 1.8, 1 and 0.52
     answer = Predictor(LightNetwork()).predict(picture, DETECT, doubts)
