@@ -111,7 +111,7 @@ class DetectorManifest:
 
     def size_for(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the input that a picture of some height and width is scaled into."""
-        return self.input_size if self.step is None else fitting_size(height, width, self.input_size, self.step)
+        return fitting_size(height, width, self.input_size, self.step)
 
     def to_json(self) -> dict[str, Any]:
         """The object as it stands in a file's metadata or beside a foreign file."""

@@ -134,17 +134,19 @@ def corner_affine(width: float, height: float, size: tuple[int, int]) -> Affine:
     return np.array([[scale, 0.0, offset], [0.0, scale, offset]])
 
 
-def fitting_size(height: float, width: float, largest: tuple[int, int], step: int) -> tuple[int, int]:
+def fitting_size(height: float, width: float, largest: tuple[int, int], step: int | None) -> tuple[int, int]:
     """The smallest input that an image fits into, at the scale at which it fits into the largest one.
 
     Args:
         height, width: of the image in pixels.
         largest: (height, width) of the largest input; multiples of `step`.
-        step: sides are multiples of it.
+        step: sides are multiples of it; None: there is no other input than the largest.
 
     Returns:
         (height, width)
     """
+    if step is None:
+        return largest
     scale = min(largest[0] / height, largest[1] / width)
     # A side that is a multiple but for rounding is one.
     rows, columns = (max(step * math.ceil(side * scale / step - 1e-6), step) for side in (height, width))

@@ -11,6 +11,9 @@ from poseglass_training.targets import LOSSES, LossName
 AUGMENTATION = Augmentation(flip=0.5, rotation=30, rotated=0.6, scale=0.2, shift=0.05, colour=0.2)
 """What suits a network that has not the capacity for much more."""
 
+COARSE_TOO = replace(AUGMENTATION, coarse=0.3)
+"""And people who are small in their picture, for networks that know something already or can learn more."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -100,17 +103,15 @@ PRESETS: dict[str, Preset] = {
         HOURGLASS_S,
         phases=(Phase(128, 14), Phase(192, 12)),
         learning_rate=1.5e-3,
-        augmentation=replace(AUGMENTATION, coarse=0.3),
+        augmentation=COARSE_TOO,
     ),
-    "hourglass-s-polish": Preset(
-        HOURGLASS_S, phases=(Phase(192, 10),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
-    ),
+    "hourglass-s-polish": Preset(HOURGLASS_S, phases=(Phase(192, 10),), learning_rate=1e-3, augmentation=COARSE_TOO),
     # The same from weights that know something already (--init), with a larger network to learn from (--teacher).
     "hourglass-s-taught": Preset(
         HOURGLASS_S,
         phases=(Phase(192, 8),),
         learning_rate=1e-3,
-        augmentation=replace(AUGMENTATION, coarse=0.3),
+        augmentation=COARSE_TOO,
         taught=0.5,
     ),
     # 2.11 GMAC: two stacks, the first of which is `hourglass-s`: from its weights (--init), for a processor.
@@ -118,38 +119,36 @@ PRESETS: dict[str, Preset] = {
         HOURGLASS_M,
         phases=(Phase(128, 6), Phase(192, 9)),
         learning_rate=1.5e-3,
-        augmentation=replace(AUGMENTATION, coarse=0.3),
+        augmentation=COARSE_TOO,
     ),
-    "hourglass-m-polish": Preset(
-        HOURGLASS_M, phases=(Phase(192, 6),), learning_rate=1e-3, augmentation=replace(AUGMENTATION, coarse=0.3)
-    ),
+    "hourglass-m-polish": Preset(HOURGLASS_M, phases=(Phase(192, 6),), learning_rate=1e-3, augmentation=COARSE_TOO),
     # The same from weights of its own (--init), for people who are upside down or lie: a third of LSPET's.
     "hourglass-m-tumbled": Preset(
         HOURGLASS_M,
         phases=(Phase(128, 8), Phase(192, 4)),
         learning_rate=1.5e-3,
-        augmentation=replace(AUGMENTATION, coarse=0.3, tumbled=0.3),
+        augmentation=replace(COARSE_TOO, tumbled=0.3),
     ),
     # The same, taught by itself: by what it answers to a crop and its mirror image together (--teacher).
     "hourglass-m-taught": Preset(
         HOURGLASS_M,
         phases=(Phase(192, 4),),
         learning_rate=7e-4,
-        augmentation=replace(AUGMENTATION, coarse=0.3),
+        augmentation=COARSE_TOO,
         taught=0.5,
     ),
     # 8.3 GMAC: two stacks of the paper's width, from scratch; for a GPU.
     "hourglass-m-wide": Preset(
         HourglassConfig(joints=1, stacks=2, features=256, input_size=(256, 256)),
         phases=(Phase(128, 40), Phase(192, 20), Phase(256, 20)),
-        augmentation=replace(AUGMENTATION, coarse=0.3),
+        augmentation=COARSE_TOO,
     ),
     # 27.4 GMAC: the paper's eight stacks of 256 features; for a GPU and patience.
     "hourglass-l": Preset(
         HourglassConfig(joints=1, stacks=8, features=256, input_size=(256, 256)),
         phases=(Phase(128, 40), Phase(192, 20), Phase(256, 30)),
         learning_rate=1e-3,
-        augmentation=replace(AUGMENTATION, rotation=45, coarse=0.3),
+        augmentation=replace(COARSE_TOO, rotation=45),
     ),
     # About the same GMAC as `hourglass-s` without a way back from coarse to fine.
     "cnn": Preset(

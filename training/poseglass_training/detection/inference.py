@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from poseglass_core.detector_manifest import OVERLAP
-from poseglass_core.geometry import Box, crop_affine, invert, warp, whole_image
+from poseglass_core.geometry import Box, crop_affine, fitting_size, invert, warp, whole_image
 from poseglass_runtime.boxes import in_picture, suppressed
 from poseglass_training.detection.checkpoint import DetectorCheckpoint
 from poseglass_training.detection.network import ServedDetector
@@ -23,9 +23,10 @@ def detector_of(
 ) -> Callable[[NDArray[np.uint8]], tuple[list[Box], NDArray[np.float32]]]:
     """What finds people in a picture [height, width, 3]: boxes in its pixels and their scores, the highest first."""
     model = ServedDetector(checkpoint.network()).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    config = checkpoint.config
 
     def detect(image: NDArray[np.uint8]) -> tuple[list[Box], NDArray[np.float32]]:
-        size = checkpoint.config.size_for(image.shape[0], image.shape[1])
+        size = fitting_size(image.shape[0], image.shape[1], config.input_size, config.step)
         affine = crop_affine(whole_image(image.shape[1], image.shape[0]), size, 1.0)
         with torch.inference_mode():
             answer = model(torch.from_numpy(warp(image, affine, size)[None]))

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from poseglass_core.geometry import fitting_size
 from poseglass_training.networks.hourglass import HourglassConfig, StackedHourglass
 
 STRIDE = 4
@@ -53,10 +52,6 @@ class DetectorConfig:
         """Sides of smaller inputs are multiples of it; None: the input size is too small to leave anything out."""
         step = STRIDE * 2**self.depth
         return step if min(self.input_size) >= 2 * step else None
-
-    def size_for(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the input that a picture is scaled into, as of the exported file."""
-        return self.input_size if self.step is None else fitting_size(height, width, self.input_size, self.step)
 
     def trunk(self) -> HourglassConfig:
         """A stacked hourglass whose only heatmap is that of people's centres."""
