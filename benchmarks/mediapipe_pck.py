@@ -196,6 +196,15 @@ def ours(names: Sequence[str], threads: int, serve: bool) -> Iterator[dict[str, 
         }
 
 
+def with_flip_test(predict: Predict) -> Predict:
+    """A contestant that looks at each crop's mirror image too."""
+
+    def both(picture: NDArray[np.uint8], request: PoseRequest) -> Prediction:
+        return predict(picture, replace(request, flip_test=True))
+
+    return both
+
+
 @dataclass(frozen=True)
 class Report:
     """All of a run.
@@ -275,6 +284,7 @@ def main(
     alone: Annotated[bool, typer.Option("--alone", help="MediaPipe alone, without models of this project.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first N people only.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Ask ours through a server, which this starts.")] = False,
+    flip: Annotated[bool, typer.Option("--flip", help="Ours once more, with the flip test.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Processors that each contestant may use, one at a time.")] = 1,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")] = None,
 ) -> None:
@@ -286,6 +296,8 @@ def main(
         names = [] if alone else model or poseglass_models.names()
         with ExitStack() as stack:
             contestants = stack.enter_context(ours(names, threads, serve))
+            if flip:
+                contestants |= {f"{name}, flip test": with_flip_test(ask) for name, ask in contestants.items()}
             mediapipe = stack.enter_context(MediaPipe(mediapipe_python, padding))
             contestants[mediapipe.name] = mediapipe.predict
             progress = stack.enter_context(evaluation_bar(Console(stderr=True)))

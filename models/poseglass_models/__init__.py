@@ -37,7 +37,8 @@ def path(name: str, suffix: str = ".onnx") -> Path:
         others = ", ".join(sorted(other.stem for other in FOLDER.glob(f"*{suffix}"))) or "none"
         raise FileNotFoundError(f"the {suffix} file of {name!r} is not part of this installation; it has: {others}")
     if name not in shipped:
-        raise FileNotFoundError(f"no shipped model is called {name!r}; there are: {', '.join(shipped)}")
+        there = [other for other in shipped if (FOLDER / f"{other}{suffix}").is_file()]
+        raise FileNotFoundError(f"no shipped model is called {name!r}; there are: {', '.join(there) or 'none'}")
     return file
 
 

@@ -29,7 +29,8 @@ class Runners:
     They are never idle while something waits: a batch is a free thread's share of what waits, up to the lane's maximum.
     Lanes (networks) take turns, and in a lane its callers do. A single item that finds nothing else about, or about to
     come, runs *alone*, where its lane can: no other batch begins until it is done, so it may take all processors, and
-    is answered the soonest. Any other batch has to keep to its thread's share of them.
+    is answered the soonest. Any other batch has to keep to its thread's share of them, and so has an item that came
+    while another ran: there will be more, and side by side they cost less than one after the other.
 
     Args:
         count: batches that run at once.
@@ -63,6 +64,7 @@ class Runners:
                 self._lanes.append(lane)
                 lane.since = time.monotonic()
             for unit in units:
+                unit.met_another = self._running > 0
                 lane.waiting.put(unit.submission.ticket.caller, unit)
                 self._expected.discard(unit.submission.ticket)
             self._changed.notify(len(units))
@@ -94,26 +96,30 @@ class Runners:
         while (batch := self._next()) is not None:
             self._run(*batch)
             del batch  # its pictures must not live until the next one comes along
-            with self._changed:
-                self._running -= 1
-                if self._alone:
-                    self._alone = False
-                    self._changed.notify_all()
 
     def _run(self, lane: Lane[Item, Result], units: list[_Unit[Item, Result]], alone: bool) -> None:
         began = time.perf_counter()
         try:
             results = lane.run([unit.item for unit in units], alone)
         except Exception as error:
+            self._ended()
             for unit in units:
                 unit.submission.fail(error)
             return
         seconds = time.perf_counter() - began
+        self._ended()  # before anybody is answered: what a caller submits next has not met its own last batch
         self.observer.batch(lane.name, len(units), seconds)
         for submission in {unit.submission for unit in units}:
             submission.ran += seconds
         for unit, result in zip(units, results, strict=True):
             unit.submission.take(unit.index, result)
+
+    def _ended(self) -> None:
+        with self._changed:
+            self._running -= 1
+            if self._alone:
+                self._alone = False
+                self._changed.notify_all()
 
     def _next(self) -> tuple[Lane[Any, Any], list[_Unit[Any, Any]], bool] | None:
         """The next batch, and whether it runs alone; waits for one. None: no more will come."""
@@ -123,7 +129,7 @@ class Runners:
                 if batch is not None:
                     lane, units = batch
                     others = self._running or self._lanes or self._expected
-                    self._alone = lane.alone and len(units) == 1 and not others
+                    self._alone = lane.alone and len(units) == 1 and not units[0].met_another and not others
                     self._running += 1
                     return *batch, self._alone
                 self._changed.wait(soonest)  # while this holds no lane, whose network may be retired meanwhile
@@ -249,3 +255,4 @@ class _Unit(Generic[Item, Result]):
     item: Item
     submission: _Submission[Result]
     index: int
+    met_another: bool = False  # a batch that ran when this one came

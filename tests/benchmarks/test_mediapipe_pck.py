@@ -193,6 +193,13 @@ def test_contestants_are_asked_in_turn_and_measured_over_the_same_people(data):
     assert set(scores[0].to_json()["per_joint"]) == set(LIMB_JOINTS)
 
 
+def test_the_flip_test_is_asked_for(data):
+    asked = []
+    predict = script.with_flip_test(lambda picture, request: asked.append(request))
+    predict(None, PoseRequest(boxes=(data.people[0].box,)))
+    assert asked == [PoseRequest(boxes=(data.people[0].box,), flip_test=True)]
+
+
 def test_the_difference_is_paired_by_person(data):
     people = [replace(data.people[i % 3], id=i) for i in range(60)]
     many = replace(data, people=people)
@@ -232,10 +239,11 @@ def test_data_without_the_limb_joints_is_refused(data):
 def test_the_script_writes_what_it_says(fake_mediapipe, dots_file, tmp_path):
     out = tmp_path / "out.json"
     command = [sys.executable, SCRIPT, "--mediapipe-python", sys.executable, "--data", dots_file, "--json", out]
-    run = subprocess.run([*command, "--model", "cnn", "--limit", "2"], capture_output=True, text=True, check=True)
+    options = ["--model", "cnn", "--limit", "2", "--flip"]
+    run = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
     report = json.loads(out.read_text())
-    ours, theirs = report["contestants"]
-    assert (ours["name"], theirs["name"]) == ("cnn", "MediaPipe Pose full fake")
+    ours, _, theirs = report["contestants"]
+    assert [c["name"] for c in report["contestants"]] == ["cnn", "cnn, flip test", "MediaPipe Pose full fake"]
     assert theirs["pck"] == 100
     assert theirs["found"] == report["people"] == 2
     assert report["differences"][0]["pck"] == pytest.approx(ours["pck"] - 100, abs=0.01)

@@ -179,6 +179,18 @@ def test_what_runs_beside_another_batch_is_not_alone(network, pool):
     runners.close()
 
 
+def test_what_has_come_while_another_ran_keeps_to_its_share(network, pool):
+    runners = Runners(2)
+    lane = Lane(runners, network, most=8)
+    first, (second,) = held(lane, network, pool, ("second", [1]))
+    network.go.set()
+    assert (first.result(20), second.result(20)) == ([0], [2])
+    for number in (3, 4):  # of one caller, each after the answer to the last
+        assert lane.submit([number], Ticket("later")) == [2 * number]
+    assert network.alone == [True, False, True, True]
+    runners.close()
+
+
 def test_lanes_take_turns(network, runners, pool):
     lane, other_network = Lane(runners, network, most=1), Network()
     other = Lane(runners, other_network, most=1)

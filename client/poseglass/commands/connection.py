@@ -30,7 +30,7 @@ _option = functools.partial(typer.Option, rich_help_panel="Server")
 
 def _options(
     *,
-    server: Annotated[str, _option(metavar="HOST:PORT", help="Ask a server; else work in-process.")] = "",
+    server: Annotated[str | None, _option(metavar="HOST:PORT", help="Ask a server; else work in-process.")] = None,
     timeout: Annotated[
         float | None,
         _option(metavar="SECONDS", help=f"How long one answer of --server may take; default {DEFAULT_TIMEOUT:g}."),
@@ -186,7 +186,10 @@ def with_connection(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def filled(**values: Any) -> Any:
         said = {p.name: values.pop(p.name) for p in shared}
-        server = said.pop("server", values.get("server", ""))
+        asked = said.pop("server", None)
+        if asked is not None and not asked.strip():
+            raise InvalidRequest("--server", "is empty; name HOST:PORT, or leave it out to work in-process")
+        server = asked or values.get("server", "")
         given = {_SETTINGS[name]: value for name, value in said.items() if value is not None and value is not False}
         return command(**values, connection=Connection(server, given, os.environ.get(TOKEN, "").strip()))
 

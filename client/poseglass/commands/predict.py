@@ -29,7 +29,7 @@ from poseglass.errors import (
     Unimplemented,
 )
 from poseglass.local import LocalPredictor
-from poseglass.options import PredictOptions
+from poseglass.options import PredictOptions, checked
 from poseglass_core.poses import Prediction
 
 NOT_THE_PICTURE = (
@@ -42,6 +42,9 @@ NOT_THE_PICTURE = (
     Unimplemented,
 )
 """Errors that every further picture would meet too: they end the run."""
+
+_OPTIONS = {f"thresholds.{what}": f"--{what}-threshold" for what in ("joint", "person", "overlap")}
+"""Fields of a request -> the options they come from."""
 
 
 def predict(
@@ -109,6 +112,10 @@ def predict(
             "--overlap-threshold": overlap_threshold,
         }
         check_sought(sought, "--box says where they are: leave that out")
+    try:
+        checked(options)
+    except InvalidRequest as wrong:
+        raise InvalidRequest(_OPTIONS.get(wrong.field, wrong.field), wrong.reason) from None
     answers = _ask(connection, files, options) if server else _compute(device, files, options)
     first = next(answers)  # what is wrong with the question shows here, before anything is printed
     failed, console = 0, stdout()

@@ -108,6 +108,12 @@ def test_options_reach_the_server(run, server, pictures):
     assert answer["detector"] == {"name": "finder", "version": 2, "sha256": ""}
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_server_without_a_name_is_not_this_process(run, one_line, pictures, empty):
+    result = run("predict", str(pictures / "one.jpg"), "--server", empty, expect=2)
+    assert "--server: is empty; name HOST:PORT" in one_line(result)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -119,9 +125,9 @@ def test_options_reach_the_server(run, server, pictures):
         (["{folder}/one.jpg", "--box", "1,2,nan,4"], "--box: '1,2,nan,4': width must be"),
         (["{folder}/one.jpg", "--box", "1,2,3e9,4"], "--box: '1,2,3e9,4': width must be"),
         (["{folder}/one.jpg", "--box", "a,b,c,d"], "--box"),
-        (["{folder}/one.jpg", "--joint-threshold", "2"], "thresholds.joint"),
-        (["{folder}/one.jpg", "--person-threshold", "nan"], "thresholds.person"),
-        (["{folder}/one.jpg", "--overlap-threshold", "-1"], "thresholds.overlap"),
+        (["{folder}/one.jpg", "--joint-threshold", "2"], "--joint-threshold"),
+        (["{folder}/one.jpg", "--person-threshold", "nan"], "--person-threshold"),
+        (["{folder}/one.jpg", "--overlap-threshold", "-1"], "--overlap-threshold"),
         (["{folder}/one.jpg", "--locate", "everywhere"], "locate"),
         (["{folder}/one.jpg", "--box", "1,2,3,4", "--locate", "whole"], "--locate: is about people who are looked"),
         (["{folder}/one.jpg", "--box", "1,2,3,4", "--detector", "finder"], "--detector: is about"),
