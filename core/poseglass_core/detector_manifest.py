@@ -21,6 +21,8 @@ OUTPUTS = {OWN: ("boxes", "scores"), "yolox": ("output",), "mmdeploy": ("dets", 
 YOLOX_ONLY = ("strides", "decoded")
 """Settings of adapter "yolox" alone."""
 
+SIDES = ("height", "width")
+
 OVERLAP = 0.6
 """IoU of two boxes from which the less certain one is dropped, where the manifest does not say."""
 
@@ -78,7 +80,7 @@ class DetectorManifest:
         name: what requests call it.
         version: positive integer.
         architecture: the network's name.
-        input_size: (height, width) of the input, or of the largest.
+        input_size: (height, width) of the input, or of the largest but for `closer`.
         threshold: score from which a box is a person; selected on pictures that were not trained on.
         overlap: IoU of two boxes from which the less certain one is dropped.
         outputs: names of the graph's outputs, in the order that the adapter reads them.
@@ -86,6 +88,8 @@ class DetectorManifest:
         adapter_settings: for the two foreign adapters.
         step: the graph takes any input up to `input_size` whose sides are multiples of it, so that pictures that are
             not square need less of a border; None: `input_size` alone.
+        closer: (height, width), multiples of `step`, of a larger input, in which people are looked for who are small in
+            their picture, where nobody was found; None: there is none.
         precision: of the weights, e.g. "float32".
         training: data sets with licences, preset, seed, commit, epochs.
         evaluation: results, each {data, protocol, ...}.
@@ -103,15 +107,22 @@ class DetectorManifest:
     adapter: str = OWN
     adapter_settings: AdapterSettings = OWN_SETTINGS
     step: int | None = None
+    closer: tuple[int, int] | None = None
     precision: str = "float32"
     training: Mapping[str, Any] = field(default_factory=dict)
     evaluation: tuple[Mapping[str, Any], ...] = ()
     parity: Mapping[str, Any] = field(default_factory=dict)
     weights_licence: str = "unknown"
 
-    def size_for(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the input that a picture of some height and width is scaled into."""
-        return fitting_size(height, width, self.input_size, self.step)
+    def size_for(self, height: int, width: int, closer: bool = False) -> tuple[int, int]:
+        """(height, width) of the input that a picture of some height and width is scaled into.
+
+        Args:
+            height, width: of the picture.
+            closer: of the larger input, where there is one.
+        """
+        largest = self.closer if closer and self.closer is not None else self.input_size
+        return fitting_size(height, width, largest, self.step)
 
     def to_json(self) -> dict[str, Any]:
         """The object as it stands in a file's metadata or beside a foreign file."""
@@ -131,6 +142,7 @@ class DetectorManifest:
                 "height": self.input_size[0],
                 "width": self.input_size[1],
                 **({} if self.step is None else {"step": self.step}),
+                **({} if self.closer is None else {"closer": dict(zip(SIDES, self.closer, strict=True))}),
             },
             "outputs": list(self.outputs),
             "threshold": self.threshold,
@@ -181,11 +193,17 @@ def parse_detector_manifest(text: str) -> DetectorManifest:
         raise ManifestError(f"adapter_settings: adapter {OWN!r} has none; leave them out, or name another adapter")
     if adapter == OWN and outputs != OUTPUTS[OWN]:
         raise ManifestError(f"outputs: adapter {OWN!r} reads {', '.join(OUTPUTS[OWN])}, not {', '.join(outputs)}")
-    step, sides = value["input"].get("step"), (value["input"]["height"], value["input"]["width"])
-    if step is not None and adapter != OWN:
-        raise ManifestError(f"input.step: is for adapter {OWN!r}, not for {adapter!r}; leave it out")
+    step, sides = value["input"].get("step"), _sides(value["input"])
+    closer = _sides(value["input"]["closer"]) if "closer" in value["input"] else None
+    for name, given in (("step", step), ("closer", closer)):
+        if given is not None and adapter != OWN:
+            raise ManifestError(f"input.{name}: is for adapter {OWN!r}, not for {adapter!r}; leave it out")
     if step is not None and any(side % step for side in sides):
         raise ManifestError(f"input.step: height and width must be multiples of it, but {sides} are none of {step}")
+    if closer is not None and (step is None or any(side % step for side in closer)):
+        raise ManifestError(f"input.closer: its sides must be multiples of input.step ({step}), but are {closer}")
+    if closer is not None and any(side < usual for side, usual in zip(closer, sides, strict=True)):
+        raise ManifestError(f"input.closer: {closer} is smaller than the input, {sides}; leave it out")
     return DetectorManifest(
         name=value["name"],
         version=value["version"],
@@ -197,12 +215,18 @@ def parse_detector_manifest(text: str) -> DetectorManifest:
         adapter=adapter,
         adapter_settings=OWN_SETTINGS if adapter == OWN else AdapterSettings.from_json(settings),
         step=step,
+        closer=closer,
         precision=value.get("precision", "float32"),
         training=value.get("training", {}),
         evaluation=tuple(value.get("evaluation", ())),
         parity=value.get("parity", {}),
         weights_licence=value.get("weights_licence", "unknown"),
     )
+
+
+def _sides(value: Mapping[str, int]) -> tuple[int, int]:
+    height, width = (value[name] for name in SIDES)
+    return height, width
 
 
 def _require_known(value: Mapping[str, Any]) -> None:

@@ -60,6 +60,8 @@ def detector_card(manifest: DetectorManifest, notes: str = "") -> str:
     """
     height, width = manifest.input_size
     less = "" if manifest.step is None else f"; less, in steps of {manifest.step} pixels, where it is not square"
+    if manifest.closer is not None:
+        less += f"; up to {manifest.closer[1]} × {manifest.closer[0]} for a closer look, where nobody was found"
     parts = [
         f"# {manifest.name}, version {manifest.version}",
         f"**The weights may be used**: {manifest.weights_licence}",

@@ -18,7 +18,10 @@ from poseglass_training.detection.checkpoint import DetectorCheckpoint, load_det
 from poseglass_training.detection.network import ServedDetector
 
 OTHERS = 8
-"""Pictures that each of the smaller inputs is compared on."""
+"""Pictures that each of the other inputs is compared on."""
+
+CLOSER = 1.4
+"""Size of the input in which small people are looked for, over the usual one."""
 
 
 def detector_manifest_of(checkpoint: DetectorCheckpoint, name: str, version: int = 1) -> DetectorManifest:
@@ -31,12 +34,14 @@ def detector_manifest_of(checkpoint: DetectorCheckpoint, name: str, version: int
     """
     data = checkpoint.training.get("data", [])
     licences = "; ".join(f"{part['name']}: {part['licence']}" for part in data)
+    size, step = checkpoint.config.input_size, checkpoint.config.step
     return DetectorManifest(
         name=name,
         version=version,
         architecture="centre points on an hourglass",
-        input_size=checkpoint.config.input_size,
-        step=checkpoint.config.step,
+        input_size=size,
+        step=step,
+        closer=None if step is None else (_closer(size[0], step), _closer(size[1], step)),
         threshold=checkpoint.threshold,
         training={**checkpoint.training, "epoch": checkpoint.epoch},
         evaluation=tuple(checkpoint.evaluation),
@@ -44,13 +49,20 @@ def detector_manifest_of(checkpoint: DetectorCheckpoint, name: str, version: int
     )
 
 
-def smaller_sizes(manifest: DetectorManifest) -> list[tuple[int, int]]:
-    """(height, width) of all inputs that pictures may be scaled into, but for the largest."""
-    if manifest.step is None:
+def _closer(side: int, step: int) -> int:
+    return round(CLOSER * side / step) * step
+
+
+def other_sizes(manifest: DetectorManifest) -> list[tuple[int, int]]:
+    """(height, width) of all inputs that pictures may be scaled into, but for the usual one."""
+    step = manifest.step
+    if step is None:
         return []
-    height, width = manifest.input_size
-    rows, columns = range(manifest.step, height, manifest.step), range(manifest.step, width, manifest.step)
-    return [*((side, width) for side in rows), *((height, side) for side in columns)]
+    sizes = [] if manifest.closer is None else [manifest.closer]
+    for height, width in (manifest.input_size, *sizes):
+        sizes += [(side, width) for side in range(step, height, step)]
+        sizes += [(height, side) for side in range(step, width, step)]
+    return sizes
 
 
 def export_detector(
@@ -88,8 +100,9 @@ def export_detector(
     model = ServedDetector(loaded.network()).eval()
     graph = trace(model, manifest)
     pictures = gate_pictures(MINIMUM_PICTURES, loaded.config.input_size, 1.25)
-    smaller = [pictures[:OTHERS, :height, :width] for height, width in smaller_sizes(manifest)]
-    parity = check_detector_parity(model, with_manifest(graph, manifest), pictures, smaller)
+    large = gate_pictures(OTHERS, manifest.closer or manifest.input_size, 1.25)
+    others = [large[:, :height, :width] for height, width in other_sizes(manifest)]
+    parity = check_detector_parity(model, with_manifest(graph, manifest), pictures, others)
     manifest = replace(manifest, parity={**parity.to_json(), "opset": OPSET, "seed": GATE_SEED})
     if measure is not None:
         with tempfile.TemporaryDirectory() as folder:

@@ -43,14 +43,15 @@ class DetectorEngine:
         self.manifest, self.ref = manifest, ModelRef(manifest.name, manifest.version, opened.sha256)
         self.threads, self.path, self.provider = opened.threads, opened.path, opened.provider
 
-    def detect(self, image: NDArray[np.uint8], threshold: float | None = None) -> Detections:
+    def detect(self, image: NDArray[np.uint8], threshold: float | None = None, closer: bool = False) -> Detections:
         """Find the people in a picture.
 
         Args:
             image: [height, width, 3] RGB, upright.
             threshold: least score of a box, 0 ... 1; None: the manifest's.
+            closer: look at it in the manifest's larger input, where there is one.
         """
-        size = self.manifest.size_for(*image.shape[:2])
+        size = self.manifest.size_for(image.shape[0], image.shape[1], closer)
         to_input = self._placement(image, size)
         placed = warp(image, to_input, size, self.manifest.adapter_settings.pad)
         boxes, scores = self.run(placed)
@@ -117,14 +118,16 @@ def _detector_of(opened: Opened) -> DetectorEngine:
     _check_graph(opened, manifest, adapter)
     engine = DetectorEngine(opened, manifest, adapter)
     smallest = [] if manifest.step is None else [(manifest.step, manifest.step)]
-    for size in (manifest.input_size, *smallest):
+    for size in (manifest.input_size, *smallest, *filter(None, [manifest.closer])):
         try:
             engine.run(np.zeros((*size, 3), np.uint8))
         except ValueError as error:
             raise ModelError(f"{opened.path}: does not fit adapter {manifest.adapter!r}: {error}") from None
         except Exception as error:  # onnxruntime raises many kinds, none of them public
-            what = "one picture of its own input size" if size == manifest.input_size else "one of its smallest, `step`"
-            raise ModelError(f"{opened.path}: does not run on {what} ({type(error).__name__})") from None
+            raise ModelError(
+                f"{opened.path}: does not run on {size[1]} x {size[0]} pixels, an input that its manifest names "
+                f"({type(error).__name__})"
+            ) from None
     return engine
 
 

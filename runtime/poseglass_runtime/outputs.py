@@ -70,11 +70,12 @@ class Detector(Protocol):
     @property
     def provider(self) -> str: ...
 
-    def detect(self, image: NDArray[np.uint8], threshold: float | None = None) -> Detections:
+    def detect(self, image: NDArray[np.uint8], threshold: float | None = None, closer: bool = False) -> Detections:
         """Find the people in an upright RGB picture [height, width, 3].
 
         Args:
             image: the picture.
             threshold: least score of a box, 0 ... 1; None: the manifest's.
+            closer: look for people who are small in it; asked for only where the manifest has a `closer`.
         """
         ...

@@ -20,6 +20,10 @@ together, as a product, are as certain as a box at the threshold with a pose at 
 CROWDED = 0.7
 """That share where more than `FEW` boxes are at the threshold: there, doubtful ones are mostly parts of people."""
 
+CLOSER = 0.7
+"""What a box's score counts that only a closer look at the picture has found: more of its edges look like somebody, and
+people who are small in it are the fewer."""
+
 LIKELY = 0.5
 """Share of the person threshold from which somebody is looked at again, in a crop that fits the joints."""
 

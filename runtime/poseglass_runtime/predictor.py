@@ -13,9 +13,10 @@ from poseglass_core.errors import InvalidInput, NotSupported
 from poseglass_core.geometry import Box, box_around
 from poseglass_core.manifest import Manifest
 from poseglass_core.poses import Heatmaps, Locate, ModelRef, Pose, PoseRequest, Prediction, Timings
+from poseglass_runtime.boxes import together
 from poseglass_runtime.estimator import Estimates, Infer, estimate
 from poseglass_runtime.outputs import Detector, Network
-from poseglass_runtime.people import CANDIDATE, CROWDED, FEW, LIKELY, people_among, person_scores
+from poseglass_runtime.people import CANDIDATE, CLOSER, CROWDED, FEW, LIKELY, people_among, person_scores
 from poseglass_runtime.search import find_person, look_again
 
 P = ParamSpec("P")
@@ -138,6 +139,9 @@ class Predictor:
             )
         threshold = detector.manifest.threshold
         found = detect(image, threshold=CANDIDATE * threshold)
+        if detector.manifest.closer is not None and not (found.scores >= threshold).any():
+            small = detect(image, threshold=CANDIDATE * threshold, closer=True)
+            found = together(found, small, CLOSER, detector.manifest.overlap)
         certainty = found.scores / np.maximum(threshold, 1e-6)
         crowded = (certainty >= 1).sum() > FEW
         kept = np.flatnonzero((certainty >= CROWDED) | ~crowded)[: request.max_people]

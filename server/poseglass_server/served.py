@@ -135,10 +135,10 @@ class CallersDetector:
     lane: Lane[Look, Any]
     ticket: Ticket
 
-    def detect(self, image: NDArray[np.uint8], threshold: float | None = None) -> Detections:
+    def detect(self, image: NDArray[np.uint8], threshold: float | None = None, closer: bool = False) -> Detections:
         """Find the people in an upright RGB picture; see `poseglass_runtime.outputs.Detector`."""
         found: Detections
-        (found,) = self.lane.submit([lambda detector: detector.detect(image, threshold)], self.ticket)
+        (found,) = self.lane.submit([lambda detector: detector.detect(image, threshold, closer)], self.ticket)
         return found
 
     def run(self, pictures: NDArray[np.uint8]) -> list[Candidates]:

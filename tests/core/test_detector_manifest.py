@@ -72,6 +72,23 @@ def test_pictures_that_are_not_square_need_less_where_there_is_a_step():
             parse_detector_manifest(json.dumps(FOREIGN | settings))
 
 
+def test_a_closer_input_is_larger():
+    closer = replace(OWN, step=64, closer=(448, 384))
+    assert parse_detector_manifest(closer.dumps()) == closer
+    assert (closer.size_for(480, 640), closer.size_for(480, 640, closer=True)) == ((192, 256), (320, 384))
+    assert OWN.size_for(480, 640, closer=True) == OWN.size_for(480, 640)
+    for settings, reason in (
+        ({"adapter": "poseglass", "input": {"closer": {"height": 448, "width": 448}}}, "multiples of input.step"),
+        ({"adapter": "poseglass", "input": {"step": 32, "closer": {"height": 448, "width": 450}}}, "multiples of"),
+        ({"adapter": "poseglass", "input": {"step": 32, "closer": {"height": 448, "width": 384}}}, "smaller than"),
+        ({"input": {"closer": {"height": 448, "width": 448}}}, "input.closer: is for adapter 'poseglass'"),
+        ({"input": {"closer": {"height": 448}}}, "input.closer: 'width' is a required property"),
+    ):
+        sides = {"height": 416, "width": 416, **settings["input"]}
+        with pytest.raises(ManifestError, match=reason):
+            parse_detector_manifest(json.dumps(FOREIGN | settings | {"input": sides}))
+
+
 def test_a_side_car_needs_little_and_has_the_adapters_defaults():
     read = parse_detector_manifest(json.dumps(FOREIGN))
     assert (read.outputs, read.overlap, read.adapter_settings) == (("output",), 0.6, AdapterSettings())

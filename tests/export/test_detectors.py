@@ -17,7 +17,7 @@ from poseglass_core.detector_manifest import parse_detector_manifest
 from poseglass_core.manifest import METADATA_KEY, ManifestError
 from poseglass_export.card import detector_card
 from poseglass_export.detector_gate import LEAST, check_detector_parity
-from poseglass_export.detectors import detector_manifest_of, export_detector, smaller_sizes
+from poseglass_export.detectors import detector_manifest_of, export_detector, other_sizes
 from poseglass_export.exporting import gate_pictures
 from poseglass_export.gate import ParityError
 from poseglass_export.graph import trace, with_manifest
@@ -77,24 +77,28 @@ def test_the_runtime_and_pytorch_find_the_same_people(checkpoint, path, tmp_path
 
 def test_wide_and_tall_pictures_are_looked_at_in_smaller_inputs(path, tmp_path, monkeypatch):
     manifest = export_detector(path, tmp_path / "found.onnx")
-    assert manifest.step == 16
-    assert smaller_sizes(manifest) == [(16, 64), (32, 64), (48, 64), (64, 16), (64, 32), (64, 48)]
-    assert manifest.parity["pictures"] == 64 + 6 * 8
+    assert (manifest.step, manifest.closer) == (16, (96, 96))
+    usual = [(16, 64), (32, 64), (48, 64), (64, 16), (64, 32), (64, 48)]
+    closer = {(96, 96)} | {(side, 96) for side in range(16, 96, 16)} | {(96, side) for side in range(16, 96, 16)}
+    assert len(other_sizes(manifest)) == 17
+    assert set(other_sizes(manifest)) == {*usual, *closer}
+    assert manifest.parity["pictures"] == 64 + 17 * 8
     detector = load_detector(tmp_path / "found.onnx", device="cpu", threads=1)
     shown, run = [], detector.run
     monkeypatch.setattr(detector, "run", lambda picture: shown.append(picture.shape) or run(picture))
     for height, width in ((80, 120), (300, 90), (50, 50)):
         detector.detect(gate_pictures(1, (height, width), 1.25)[0])
-    assert shown == [(48, 64, 3), (64, 32, 3), (64, 64, 3)]
+        detector.detect(gate_pictures(1, (height, width), 1.25)[0], closer=True)
+    assert shown == [(48, 64, 3), (64, 96, 3), (64, 32, 3), (96, 32, 3), (64, 64, 3), (96, 96, 3)]
 
 
 def test_a_graph_of_one_size_may_not_claim_others(checkpoint, path, tmp_path):
     manifest = export_detector(path, tmp_path / "found.onnx")
     fixed = trace(ServedDetector(checkpoint.network()).eval(), replace(manifest, step=None))
     (tmp_path / "fixed.onnx").write_bytes(with_manifest(fixed, manifest))
-    with pytest.raises(ModelError, match="does not run on one of its smallest"):
+    with pytest.raises(ModelError, match="does not run on 16 x 16 pixels, an input that its manifest names"):
         load_detector(tmp_path / "fixed.onnx", device="cpu", threads=1)
-    (tmp_path / "fixed.onnx").write_bytes(with_manifest(fixed, replace(manifest, step=None)))
+    (tmp_path / "fixed.onnx").write_bytes(with_manifest(fixed, replace(manifest, step=None, closer=None)))
     load_detector(tmp_path / "fixed.onnx", device="cpu", threads=1)  # as files before were
 
 

@@ -14,7 +14,7 @@ from poseglass_core.manifest import Manifest
 from poseglass_core.poses import PERSON, Locate, ModelRef, PoseRequest
 from poseglass_core.skeleton import LSP
 from poseglass_runtime.outputs import Detections, RawOutputs
-from poseglass_runtime.people import CANDIDATE, FEW, default_person_threshold
+from poseglass_runtime.people import CANDIDATE, CLOSER, FEW, default_person_threshold
 from poseglass_runtime.predictor import Predictor
 
 LAYOUT = np.stack([5 + 13 * (np.arange(15) % 5), 5 + 26 * (np.arange(15) // 5)], axis=1)[1:].astype(np.float32)
@@ -73,11 +73,24 @@ class ListDetector:
     ref = ModelRef("list", 3, "01")
     manifest = DetectorManifest("list", 3, "none", (64, 64), 0.5)
 
-    def __init__(self, boxes: list[Box], scores: list[float] | None = None) -> None:
+    def __init__(
+        self,
+        boxes: list[Box],
+        scores: list[float] | None = None,
+        small: list[Box] | None = None,
+        small_score: float = 1,
+    ) -> None:
         self.boxes, self.scores = boxes, scores or [0.9] * len(boxes)
         self.thresholds: list[float | None] = []
+        self.small, self.small_score, self.closer_looks = small, small_score, 0
+        if small is not None:
+            self.manifest = replace(self.manifest, step=16, closer=(96, 96))
 
-    def detect(self, image: np.ndarray, threshold: float | None = None) -> Detections:
+    def detect(self, image: np.ndarray, threshold: float | None = None, closer: bool = False) -> Detections:
+        if closer:
+            assert self.small is not None
+            self.closer_looks += 1
+            return Detections(self.small, np.full(len(self.small), self.small_score, np.float32))
         self.thresholds.append(threshold)
         least = self.manifest.threshold if threshold is None else threshold
         kept = [i for i, score in enumerate(self.scores) if score >= least]
@@ -121,6 +134,26 @@ def test_in_a_crowd_doubtful_boxes_cost_nothing():
         network, detector = LightNetwork(), ListDetector(boxes[: len(scores)], scores)
         Predictor(network).predict(scene(boxes, lights), DETECT, detector)
         assert network.batches[0] == looked_at
+
+
+def test_where_nobody_is_certain_a_closer_look_finds_small_people():
+    small, doubtful = Box(310, 20, 24, 24), TWELVE[0]
+    picture = scene([small, doubtful], [255, 255])
+    for score, looks, found in ((0.5, 0, [doubtful]), (0.45, 1, [small, doubtful]), (0.0, 1, [small])):
+        detector = ListDetector([doubtful], [score], small=[small], small_score=0.9)
+        answer = Predictor(LightNetwork()).predict(picture, DETECT, detector)
+        assert detector.closer_looks == looks
+        assert {pose.box for pose in answer.poses} == set(found)
+    again = ListDetector([doubtful], [0.45], small=[Box(1, 1, 80, 80)], small_score=0.9)  # the same person
+    assert len(Predictor(LightNetwork()).predict(picture, DETECT, again).poses) == 1
+
+
+@pytest.mark.parametrize(("light", "people"), [(255, 1), (150, 0)])  # presence x joints: 1 and 0.35
+def test_what_only_the_closer_look_shows_counts_less(light, people):
+    small = Box(310, 20, 24, 24)
+    score = 0.9 * 0.2 / 0.35 * 0.5 / CLOSER  # a little too little for that pose, of a threshold of 0.5
+    detector = ListDetector([], small=[small], small_score=score)
+    assert len(Predictor(LightNetwork()).predict(scene([small], [light]), DETECT, detector).poses) == people
 
 
 def test_nobody_is_answered_twice():

@@ -100,7 +100,7 @@ class HalvesDetector:
         )
         self.boxes = [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)]
 
-    def detect(self, image: np.ndarray, threshold: float | None = None) -> Detections:
+    def detect(self, image: np.ndarray, threshold: float | None = None, closer: bool = False) -> Detections:
         height, width = image.shape[:2]
         boxes = [Box(x * width, y * height, w * width, h * height) for x, y, w, h in self.boxes]
         return Detections(boxes, np.linspace(0.9, 0.8, len(boxes), dtype=np.float32))

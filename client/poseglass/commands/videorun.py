@@ -27,9 +27,6 @@ from poseglass.video.rayjob import run_ray_job
 NEVER = 1 << 30
 """Frames; a look anew that finds one person costs tens of crops, and says nothing new while that one is followed."""
 
-SEARCH_ONE = 5
-"""Frames after which that look is repeated where nobody was found."""
-
 
 @dataclass(frozen=True)
 class VideoRun:
@@ -140,4 +137,4 @@ def fitted(settings: FollowSettings, facts: Facts, detect_every: int | None) -> 
     settings = replace(settings, keep=facts.keep)
     if facts.everybody:
         return settings
-    return replace(settings, search_every=SEARCH_ONE, detect_every=detect_every or NEVER)
+    return replace(settings, detect_every=detect_every or NEVER)

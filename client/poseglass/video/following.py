@@ -29,7 +29,7 @@ LAG = 2
 """Frames under way at once: as many as keep two processors, or a server and the way to it, busy. At 30 frames a second
 nobody gets far in two of them."""
 
-RULES = 2
+RULES = 3
 """Raised where the same settings come to give other rows, so that what an older version left undone is done anew."""
 
 SAME_JOINTS = 0.5
@@ -73,7 +73,7 @@ class FollowSettings:
     """
 
     detect_every: int = 50
-    search_every: int = 3
+    search_every: int = 5
     look_back: bool = True
     keep: float = 0.2
     joint_threshold: float = 0.0
