@@ -23,6 +23,9 @@ YOLOX_ONLY = ("strides", "decoded")
 
 SIDES = ("height", "width")
 
+MOST_CLOSER = 2
+"""Sides of the larger input over the usual one's; it costs the square of that in time and memory."""
+
 OVERLAP = 0.6
 """IoU of two boxes from which the less certain one is dropped, where the manifest does not say."""
 
@@ -200,10 +203,8 @@ def parse_detector_manifest(text: str) -> DetectorManifest:
             raise ManifestError(f"input.{name}: is for adapter {OWN!r}, not for {adapter!r}; leave it out")
     if step is not None and any(side % step for side in sides):
         raise ManifestError(f"input.step: height and width must be multiples of it, but {sides} are none of {step}")
-    if closer is not None and (step is None or any(side % step for side in closer)):
-        raise ManifestError(f"input.closer: its sides must be multiples of input.step ({step}), but are {closer}")
-    if closer is not None and any(side < usual for side, usual in zip(closer, sides, strict=True)):
-        raise ManifestError(f"input.closer: {closer} is smaller than the input, {sides}; leave it out")
+    if closer is not None:
+        _check_closer(closer, sides, step)
     return DetectorManifest(
         name=value["name"],
         version=value["version"],
@@ -224,6 +225,19 @@ def parse_detector_manifest(text: str) -> DetectorManifest:
     )
 
 
+def _check_closer(closer: tuple[int, int], sides: tuple[int, int], step: int | None) -> None:
+    if step is None:
+        raise ManifestError(
+            "input.closer: needs input.step, the sides' divisor that the graph was exported with; add it"
+        )
+    if any(side % step for side in closer):
+        raise ManifestError(f"input.closer: its sides must be multiples of input.step ({step}), but are {closer}")
+    if any(not usual <= side <= MOST_CLOSER * usual for side, usual in zip(closer, sides, strict=True)):
+        raise ManifestError(
+            f"input.closer: its sides must be one to {MOST_CLOSER} times the input's, {sides}, not {closer}"
+        )
+
+
 def _sides(value: Mapping[str, int]) -> tuple[int, int]:
     height, width = (value[name] for name in SIDES)
     return height, width
@@ -231,6 +245,7 @@ def _sides(value: Mapping[str, int]) -> tuple[int, int]:
 
 def _require_known(value: Mapping[str, Any]) -> None:
     """ManifestError where a field is misspelt, which would leave it at its default."""
-    known = detector_schema()["properties"]
-    if unknown := sorted(value.keys() - known.keys()):
-        raise ManifestError(f"{unknown[0]}: there is no such field; there are: {', '.join(known)}")
+    schema = detector_schema()["properties"]
+    for prefix, part, known in (("", value, schema), ("input.", value["input"], schema["input"]["properties"])):
+        if unknown := sorted(part.keys() - known.keys()):
+            raise ManifestError(f"{prefix}{unknown[0]}: there is no such field; there are: {', '.join(known)}")

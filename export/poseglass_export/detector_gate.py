@@ -58,7 +58,7 @@ class DetectorParity:
 
 
 def check_detector_parity(
-    model: ServedDetector, graph: bytes, pictures: NDArray[np.uint8], smaller: Sequence[NDArray[np.uint8]] = ()
+    model: ServedDetector, graph: bytes, pictures: NDArray[np.uint8], others: Sequence[NDArray[np.uint8]] = ()
 ) -> DetectorParity:
     """Compare PyTorch and ONNX Runtime.
 
@@ -66,7 +66,7 @@ def check_detector_parity(
         model: the checkpoint's detector.
         graph: bytes of the ONNX file.
         pictures: [P, H, W, 3] uint8, P >= 64, none of them traced.
-        smaller: others, of the other sizes that the graph takes.
+        others: of the other sizes that the graph takes.
 
     Raises:
         ParityError: they differ by more than the tolerance, or there was nothing to compare.
@@ -77,7 +77,7 @@ def check_detector_parity(
     compared = apart = 0
     box_error = score_error = 0.0
     for size in BATCH_SIZES:
-        for batch in _batches([pictures, *smaller], size):
+        for batch in _batches([pictures, *others], size):
             with torch.inference_mode():
                 boxes, scores = (t.numpy() for t in model(torch.from_numpy(batch)))
             other_boxes, other_scores = session.run(["boxes", "scores"], {"image": batch})
@@ -106,7 +106,7 @@ def check_detector_parity(
             f"only {compared} boxes scored {LEAST:g} or more: comparing them proves nothing; train the detector first"
         )
     return DetectorParity(
-        sum(map(len, (pictures, *smaller))),
+        sum(map(len, (pictures, *others))),
         BATCH_SIZES,
         compared,
         apart,

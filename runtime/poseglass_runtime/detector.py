@@ -117,16 +117,20 @@ def _detector_of(opened: Opened) -> DetectorEngine:
     adapter = adapter_of(manifest)
     _check_graph(opened, manifest, adapter)
     engine = DetectorEngine(opened, manifest, adapter)
-    smallest = [] if manifest.step is None else [(manifest.step, manifest.step)]
-    for size in (manifest.input_size, *smallest, *filter(None, [manifest.closer])):
+    named = {"height and input.width": manifest.input_size, "closer": manifest.closer}
+    if manifest.step is not None:
+        named["step"] = (manifest.step, manifest.step)
+    for name, size in named.items():
+        if size is None:
+            continue
         try:
             engine.run(np.zeros((*size, 3), np.uint8))
         except ValueError as error:
             raise ModelError(f"{opened.path}: does not fit adapter {manifest.adapter!r}: {error}") from None
         except Exception as error:  # onnxruntime raises many kinds, none of them public
             raise ModelError(
-                f"{opened.path}: does not run on {size[1]} x {size[0]} pixels, an input that its manifest names "
-                f"({type(error).__name__})"
+                f"{opened.path}: does not run on {size[1]} x {size[0]} pixels ({type(error).__name__}), as "
+                f"input.{name} of its manifest has it; give what it was exported with"
             ) from None
     return engine
 

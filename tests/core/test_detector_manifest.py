@@ -78,10 +78,18 @@ def test_a_closer_input_is_larger():
     assert (closer.size_for(480, 640), closer.size_for(480, 640, closer=True)) == ((192, 256), (320, 384))
     assert OWN.size_for(480, 640, closer=True) == OWN.size_for(480, 640)
     for settings, reason in (
-        ({"adapter": "poseglass", "input": {"closer": {"height": 448, "width": 448}}}, "multiples of input.step"),
+        ({"adapter": "poseglass", "input": {"closer": {"height": 448, "width": 448}}}, "needs input.step"),
         ({"adapter": "poseglass", "input": {"step": 32, "closer": {"height": 448, "width": 450}}}, "multiples of"),
-        ({"adapter": "poseglass", "input": {"step": 32, "closer": {"height": 448, "width": 384}}}, "smaller than"),
+        (
+            {"adapter": "poseglass", "input": {"step": 32, "closer": {"height": 448, "width": 384}}},
+            "one to 2 times the input",
+        ),
         ({"input": {"closer": {"height": 448, "width": 448}}}, "input.closer: is for adapter 'poseglass'"),
+        ({"adapter": "poseglass", "input": {"step": 32, "closer": {"height": 864, "width": 448}}}, "one to 2 times"),
+        (
+            {"adapter": "poseglass", "input": {"Closer": {"height": 448, "width": 448}}},
+            "input.Closer: there is no such",
+        ),
         ({"input": {"closer": {"height": 448}}}, "input.closer: 'width' is a required property"),
     ):
         sides = {"height": 416, "width": 416, **settings["input"]}

@@ -186,10 +186,10 @@ def with_connection(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def filled(**values: Any) -> Any:
         said = {p.name: values.pop(p.name) for p in shared}
-        asked = said.pop("server", None)
-        if asked is not None and not asked.strip():
-            raise InvalidRequest("--server", "is empty; name HOST:PORT, or leave it out to work in-process")
-        server = asked or values.get("server", "")
+        server = said.pop("server", values.get("server"))
+        if server is not None and not server.strip():
+            raise InvalidRequest("--server", "is empty; name HOST:PORT, or leave it out")
+        server = server or ""
         given = {_SETTINGS[name]: value for name, value in said.items() if value is not None and value is not False}
         return command(**values, connection=Connection(server, given, os.environ.get(TOKEN, "").strip()))
 

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import typer
+
 from poseglass.errors import InvalidRequest
 
 
@@ -45,6 +47,17 @@ def output_names(files: Sequence[Path]) -> dict[Path, str]:
                 taken.add(name.casefold())
             number += 1
     return {file: names[file] for file in files}
+
+
+def folder(text: str) -> Path:
+    """Reads a folder's name from the command line; an empty one (a variable that is not set) is not the current folder.
+
+    Raises:
+        typer.BadParameter: it is empty.
+    """
+    if not text.strip():
+        raise typer.BadParameter("is empty; name a folder, or '.' for the current one")
+    return Path(text)
 
 
 def output_folder(path: Path) -> Path:

@@ -13,7 +13,7 @@ from poseglass.cli import FAILED, complain, explain, naming
 from poseglass.commands.connection import Connection
 from poseglass.commands.console import Meter, print_prediction, stdout
 from poseglass.commands.documents import JsonList, error_json
-from poseglass.commands.files import output_names
+from poseglass.commands.files import folder, output_names
 from poseglass.commands.finding import find_pictures
 from poseglass.commands.outputs import Outputs, prepare, write_files
 from poseglass.commands.questions import check_remote, check_sought, parse_boxes, parse_locate
@@ -63,9 +63,17 @@ def predict(
     detector: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="What finds people; named as --model. Default: the shipped one.")
     ] = "",
-    overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with the poses on them.")] = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", parser=folder, help="Write pictures with the poses on them."),
+    ] = None,
     heatmaps: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write heatmaps: a sheet (.png) and values (.npz) a person.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=folder,
+            help="Write heatmaps: a sheet (.png) and values (.npz) a person.",
+        ),
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
     joint_threshold: Annotated[float, typer.Option(metavar="0...1", help="Leave out joints that score less.")] = 0.0,
@@ -120,7 +128,7 @@ def predict(
     first = next(answers)  # what is wrong with the question shows here, before anything is printed
     failed, console = 0, stdout()
     with Meter(len(files), "pictures") as meter, JsonList(as_json) as document:
-        for file, answer in zip(files, chain([first], answers), strict=True):
+        for file, answer in zip(files, _to_the_end(len(files), chain([first], answers)), strict=True):
             written, error = _write(file, answer, outputs)
             failed += error is not None
             with meter.aside():
@@ -135,6 +143,18 @@ def predict(
         if len(files) > 1:
             complain(f"{failed} of {len(files)} pictures failed")
         raise typer.Exit(FAILED)
+
+
+def _to_the_end(count: int, answers: Iterator[Prediction | PoseglassError]) -> Iterator[Prediction | PoseglassError]:
+    """Answers to some number of pictures; what breaks them off is the answer to all that are left."""
+    done = 0
+    try:
+        for answer in answers:
+            done += 1
+            yield answer
+    except NOT_THE_PICTURE as error:
+        for _ in range(count - done):
+            yield error
 
 
 def _write(

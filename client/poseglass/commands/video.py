@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from poseglass.commands.connection import Connection, Without, only_with_server
-from poseglass.commands.files import output_folder
+from poseglass.commands.files import folder, output_folder
 from poseglass.commands.live import check_options, recordings
 from poseglass.commands.onray import check_ray
 from poseglass.commands.questions import check_remote, parse_locate
@@ -33,7 +33,10 @@ def video(
             help="Videos, folders, quoted globs, @LIST (one a line). Or one live: a camera's number, a URL, -.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Results: a folder a video. Run again to go on.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", parser=folder, help="Results: a folder a video. Run again to go on."),
+    ],
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="Shipped name, path, or the server's name.")] = "",
     detector: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="What finds people; named as --model. Default: the shipped one.")

@@ -35,7 +35,7 @@ RULES = 3
 SAME_JOINTS = 0.5
 """Object keypoint similarity from which two poses are one person's."""
 
-SAME_BOX = 0.75
+SAME_BOX = 0.65
 """Intersection over union of the boxes around two poses from which they are one person's, whatever the joints say: left
 and right may have been exchanged."""
 

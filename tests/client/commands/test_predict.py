@@ -10,7 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+import poseglass.commands.predict  # noqa: F401 - the module, whose name the command takes in its package
 from poseglass import read_picture
+from poseglass.errors import Unavailable
 from poseglass_proto.v1 import pose_pb2 as pb
 
 
@@ -108,10 +110,34 @@ def test_options_reach_the_server(run, server, pictures):
     assert answer["detector"] == {"name": "finder", "version": 2, "sha256": ""}
 
 
+def test_pictures_that_nobody_answers_any_more_are_in_the_list_too(run, server, pictures, monkeypatch):
+    predicting = sys.modules["poseglass.commands.predict"]
+    ask = predicting._ask
+
+    def broken_off(connection, files, options):
+        yield next(ask(connection, files, options))
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(predicting, "_ask", broken_off)
+    files = [pictures / name for name in ("one.jpg", "two.png", "a/x.jpg")]
+    result = run("predict", *files, "--server", server.address, "--json", expect=1)
+    answers = json.loads(result.stdout)
+    assert [answer["file"] for answer in answers] == [str(file) for file in files]
+    assert [answer.get("error", {}).get("code") for answer in answers] == [None, "UNAVAILABLE", "UNAVAILABLE"]
+    assert "2 of 3 pictures failed" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--overlay", "--heatmaps"])
+def test_a_folder_without_a_name_is_not_the_current_one(run, server, pictures, option):
+    result = run("predict", pictures / "one.jpg", "--server", server.address, option, "", expect=2)
+    assert f"'{option}': is empty; name a" in result.stderr
+
+
 @pytest.mark.parametrize("empty", ["", " "])
 def test_a_server_without_a_name_is_not_this_process(run, one_line, pictures, empty):
-    result = run("predict", str(pictures / "one.jpg"), "--server", empty, expect=2)
-    assert "--server: is empty; name HOST:PORT" in one_line(result)
+    for command in (["predict", str(pictures / "one.jpg")], ["health"]):
+        result = run(*command, "--server", empty, expect=2)
+        assert "--server: is empty; name HOST:PORT" in one_line(result)
 
 
 @pytest.mark.parametrize(
