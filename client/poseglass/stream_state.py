@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from poseglass.errors import Cancelled, DeadlineExceeded, MessageTooLarge, PoseglassError, ServerError
+from poseglass.errors import Cancelled, DeadlineExceeded, MessageTooLarge, PoseglassError, ServerError, Unavailable
 from poseglass.exchange import STREAM_GRACE, Exchange
 from poseglass.retrying import Attempts
 from poseglass_proto.v1 import pose_pb2 as pb
@@ -161,6 +161,8 @@ class StreamState:
         self._call += 1
         if self.over:
             return None
+        if isinstance(error, Cancelled):  # not by this side: a server that goes away may cancel its calls first
+            error = Unavailable(f"the server cancelled the stream ({error})")
         unanswered, self._sent = list(self._sent), deque()
         if isinstance(error, MessageTooLarge) and unanswered:
             self._find_culprit(unanswered, error)

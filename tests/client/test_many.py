@@ -156,6 +156,13 @@ def test_a_stream_goes_on_though_the_server_went_and_came_back(server, ask, jpeg
     assert ids(answers) == [str(i) for i in range(9)]
 
 
+def test_a_stream_that_the_server_cancels_goes_on(server, ask, jpeg, status):
+    server.poses.statuses = [status(code_pb2.CANCELLED, "break the stream")]
+    answers, error = ask(server.address, numbered(jpeg, 3), in_flight=1)
+    assert error is None
+    assert ids(answers) == ["0", "1", "2"]
+
+
 def test_a_stream_that_stays_broken_raises_with_what_was_tried(server, ask, jpeg, status):
     server.poses.statuses = [status(code_pb2.UNAVAILABLE, "break the stream")] * 100
     _, error = ask(server.address, numbered(jpeg, 3), retries=2, in_flight=1)
