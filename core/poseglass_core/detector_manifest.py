@@ -227,9 +227,7 @@ def parse_detector_manifest(text: str) -> DetectorManifest:
 
 def _check_closer(closer: tuple[int, int], sides: tuple[int, int], step: int | None) -> None:
     if step is None:
-        raise ManifestError(
-            "input.closer: needs input.step, the sides' divisor that the graph was exported with; add it"
-        )
+        raise ManifestError("input.closer: needs input.step, which its sides are multiples of; add it")
     if any(side % step for side in closer):
         raise ManifestError(f"input.closer: its sides must be multiples of input.step ({step}), but are {closer}")
     if any(not usual <= side <= MOST_CLOSER * usual for side, usual in zip(closer, sides, strict=True)):
